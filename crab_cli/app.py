@@ -1,0 +1,5 @@
+"""The `crab` command."""
+
+
+def main() -> None:
+    """Run the command line."""

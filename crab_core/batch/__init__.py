@@ -1,0 +1,1 @@
+"""Many clips: plan, journal, worker and engines."""

@@ -1,0 +1,1 @@
+"""Turns a clip, a task and a question into a Result."""

@@ -1,0 +1,1 @@
+"""How a network sees, hears and writes: one file a family."""

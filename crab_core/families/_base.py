@@ -1,0 +1,93 @@
+"""The two roles that a family plays: it builds a network from a model folder, and the network looks and writes.
+
+The engine knows families only through these protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from crab_core.types import Clip, Decoding, Medium, Prompt, View
+
+if TYPE_CHECKING:
+    import torch
+
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Where and how a network computes: device `cpu` or `cuda:0`, dtype of the activations, quantisation of the LLM."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    quantize: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Positions [start, end) of the spliced sequence that hold one medium.
+
+    `index` is the frame or the second, `query` the first query of it; text spans have index -1.
+    """
+
+    kind: Medium
+    start: int
+    end: int
+    index: int = -1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A clip as query tokens: for each medium (T, Q, D) rows of the LLM's width."""
+
+    features: Mapping[Medium, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The text that the network wrote, its token ids, and which positions were what."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    spans: tuple[Span, ...] = ()
+    prompt_tokens: int = 0
+    stopped: str = "eos"
+    extras: Mapping[str, object] = field(default_factory=dict)
+
+
+class Network(Protocol):
+    """A loaded model of one family."""
+
+    name: str
+
+    def view(self, task: str, duration_s: float) -> View:
+        """The frames and the sound that the network wants for a task on a clip of that length."""
+
+    def encode(self, clip: Clip, task: str) -> Encoded:
+        """The clip as query tokens; a medium that the clip lacks is absent from the features."""
+
+    def generate(
+        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> Generated:
+        """The text that follows the prompt, told piece by piece to `on_text`."""
+
+    def generate_batch(
+        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
+    ) -> list[Generated]:
+        """One text a prompt, several at once; equal to one at a time."""
+
+
+class Family(Protocol):
+    """Builds networks of one architecture."""
+
+    name: str
+
+    def load(self, folder: Path, precision: Precision) -> Network:
+        """The network whose header and weights are in the folder, loaded strictly.
+
+        Raises ModelError if the header is unknown, WeightsMismatch if tensors are lacking or unknown.
+        """

@@ -1,0 +1,52 @@
+"""Everything that is found by name: one static table of strings a kind, so that listing imports nothing.
+
+A new family, task or writer is one new file and one line here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crab_core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a thing is (`module:attribute`) and what it is, in one line."""
+
+    target: str
+    summary: str
+
+    def load(self) -> Any:
+        """The attribute, importing its module now."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+FAMILIES: Mapping[str, Entry] = {
+    "crab": Entry("crab_core.families.crab:FAMILY", "visual and audio encoders, two Q-Formers, a Llama with I-LoRA"),
+}
+
+TASKS: Mapping[str, Entry] = {
+    "avqa": Entry("crab_core.tasks.avqa:TASK", "answer a question about what is seen and heard"),
+    "ave": Entry("crab_core.tasks.ave:TASK", "the event that is both seen and heard, and when"),
+    "avvp": Entry("crab_core.tasks.avvp:TASK", "every event that is seen and every event that is heard, and when"),
+    "avcap": Entry("crab_core.tasks.avcap:TASK", "describe what is seen and heard"),
+}
+
+
+def lookup(table: Mapping[str, Entry], name: str, *, kind: str) -> Entry:
+    """The entry of that name; raises UsageError with the nearest name or the list of all."""
+    if name in table:
+        return table[name]
+    raise UsageError(f"no {kind} is called '{name}'", hint=suggest(name, list(table), kind=kind))
+
+
+def suggest(name: str, names: list[str], *, kind: str) -> str:
+    """`Did you mean 'avqa'?` if a name is near, else the list of all names."""
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return f"Did you mean '{near[0]}'?" if near else f"Every {kind}: {', '.join(names)}."

@@ -1,0 +1,1 @@
+"""Pictures, reports and files as pure functions of results."""

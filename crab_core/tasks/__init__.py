@@ -1,0 +1,1 @@
+"""What is asked and how the answer reads: one file a task, no torch."""

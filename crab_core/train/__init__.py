@@ -1,0 +1,1 @@
+"""Training: stages as data, samples from memory, transformers' Trainer."""

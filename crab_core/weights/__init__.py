@@ -1,0 +1,1 @@
+"""Weights are folders with a header: crab.json beside safetensors."""
