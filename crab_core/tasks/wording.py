@@ -1,0 +1,55 @@
+"""How a task is put to the model: the media header that all video tasks share, and which profile words what.
+
+Source of the published wordings: the training (T), evaluation (E) and quick-start (Q) data sets of the Crab release
+(arXiv 2503.13068). The start and end tokens are ordinary text; the media themselves are parts of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from crab_core.errors import UsageError
+from crab_core.registry import suggest
+from crab_core.types import Part, Prompt
+
+TRAIN, EVALUATION, QUICK_START, DIRECT = "train", "evaluation", "quick-start", "direct"
+PROFILES = (TRAIN, EVALUATION, QUICK_START, DIRECT)
+
+_ADDED_TOKEN = re.compile(r"<((?:image|video|audio)(?:_start|_end)?|mask_(?:start|end|[0-5]))>", re.IGNORECASE)
+
+
+def of_video(instruction: str) -> Prompt:
+    """The prompt that shows a video, plays its sound, then says the instruction.
+
+    >>> [part.kind for part in of_video("Please describe this video.").parts]
+    ['text', 'video', 'text', 'audio', 'text']
+    """
+    return Prompt(
+        (
+            Part("text", "This is a video:\n<video_start>"),
+            Part("video"),
+            Part("text", "<video_end>\nThis is an audio:\n<audio_start>"),
+            Part("audio"),
+            Part("text", f"<audio_end>\n{instruction}"),
+        )
+    )
+
+
+def of_profile(texts: Mapping[str, str], profile: str) -> str:
+    """The text of a profile; a profile that words the task like training may be absent from `texts`.
+
+    Raises UsageError for an unknown profile.
+    """
+    if profile not in PROFILES:
+        hint = suggest(profile, list(PROFILES), kind="wording profile")
+        raise UsageError(f"no wording profile is called '{profile}'", hint=hint)
+    return texts.get(profile, texts[TRAIN])
+
+
+def plain(question: str) -> str:
+    """The user's words without blanks around them and with the network's own tokens defused: `<video>` is `video`.
+
+    A placeholder in a question would otherwise ask for a second video.
+    """
+    return _ADDED_TOKEN.sub(r"\1", question).strip()
