@@ -1,0 +1,111 @@
+"""The Crab network: two frozen encoders, two projectors and a decoder LLM with interaction-aware LoRA.
+
+    frames  (N, 3, H, W) -> visual encoder -> (N, P, D) -> VL projector -> (N, Q, W)  \
+                                                                                       splice -> LLM
+    sound   (S, L, 128)  -> audio encoder  -> (S, n, D) -> AL projector -> (S, Q, W)  /
+
+Source: Crab (arXiv 2503.13068, section 3.2). Differs: encoders are chosen by the config, and a network may learn an
+embedding of the second that is added to the encoder's tokens (`time_tags`).
+Letters: N frames, S seconds of sound, P and n encoder tokens, Q queries, D encoder width, W width of the LLM.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from crab_core.nn.crab_config import CrabConfig, ILoraConfig
+from crab_core.nn.qformer import Projector
+
+# encoders by kind; imported when a network asks for one
+VISUAL_ENCODERS: Mapping[str, str] = {
+    "conv": "crab_core.nn.conv_encoders:ConvVisualEncoder",
+    "clip": "crab_core.nn.clip:ClipVisualEncoder",
+}
+AUDIO_ENCODERS: Mapping[str, str] = {
+    "conv": "crab_core.nn.conv_encoders:ConvAudioEncoder",
+    "beats": "crab_core.nn.beats:Beats",
+}
+TAG_STD = 0.02
+
+
+class CrabModel(nn.Module):
+    """The network that a config describes, with random weights.
+
+    Attributes: `visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, `llm` (LlamaForCausalLM), and
+    `video_tags`, `audio_tags` (embeddings of the second) where the config has time tags.
+    """
+
+    def __init__(self, config: CrabConfig) -> None:
+        super().__init__()
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        self.config = dataclasses.replace(config, ilora=None)
+        self.visual_encoder = _encoder(VISUAL_ENCODERS, config.visual.kind)(**config.visual.options)
+        self.audio_encoder = _encoder(AUDIO_ENCODERS, config.audio.kind)(**config.audio.options)
+        self.vl_projector = Projector(config.vl)
+        self.al_projector = Projector(config.al)
+        self.video_tags = _tags(config.time_tags, config.vl.encoder_width)
+        self.audio_tags = _tags(config.time_tags, config.al.encoder_width)
+        self.llm = LlamaForCausalLM(LlamaConfig(**config.llm))
+        if config.ilora is not None:
+            self.add_ilora(config.ilora)
+
+    def add_ilora(self, ilora: ILoraConfig) -> None:
+        """Wraps the LLM's linears; the network computes the same until the adapter has learnt something."""
+        from crab_core.nn.ilora import inject
+
+        inject(
+            self.llm,
+            heads=ilora.heads,
+            rank=ilora.rank,
+            alpha=ilora.alpha,
+            dropout=ilora.dropout,
+            targets=ilora.targets,
+        )
+        self.config = dataclasses.replace(self.config, ilora=ilora)
+
+    def see(self, frames: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
+        """The query tokens (N, Q, W) of frames (N, 3, H, W); `seconds` (N,) are counted from 0 if not given."""
+        return self.vl_projector(self.tag_video(self.visual_encoder(frames)[-1], seconds))
+
+    def hear(self, banks: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
+        """The query tokens (S, Q, W) of filter banks (S, L, 128); `seconds` (S,) are counted from 0 if not given."""
+        return self.al_projector(self.tag_audio(self.audio_encoder(banks), seconds))
+
+    def tag_video(self, tokens: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
+        """Encoder tokens (N, P, D) with the embedding of their second (N,) added; as they are without time tags."""
+        return _tagged(tokens, self.video_tags, seconds)
+
+    def tag_audio(self, tokens: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
+        """Encoder tokens (S, n, D) with the embedding of their second (S,) added; as they are without time tags."""
+        return _tagged(tokens, self.audio_tags, seconds)
+
+
+def _encoder(table: Mapping[str, str], kind: str) -> type[nn.Module]:
+    if kind not in table:
+        raise ValueError(f"no encoder is called '{kind}', there are {', '.join(sorted(table))}")
+    module, _, name = table[kind].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _tags(count: int, width: int) -> nn.Embedding | None:
+    """Embeddings of the second, small at first so that they do not drown what is seen."""
+    if count == 0:
+        return None
+    tags = nn.Embedding(count, width)
+    nn.init.normal_(tags.weight, std=TAG_STD)
+    return tags
+
+
+def _tagged(tokens: torch.Tensor, tags: nn.Embedding | None, seconds: torch.Tensor | None) -> torch.Tensor:
+    """Seconds beyond the last tag share it."""
+    if tags is None:
+        return tokens
+    if seconds is None:
+        seconds = torch.arange(len(tokens), device=tokens.device)
+    return tokens + tags(seconds.clamp_max(tags.num_embeddings - 1))[:, None].to(tokens.dtype)
