@@ -1,0 +1,41 @@
+"""Interaction-aware LoRA as a peft method called `ilora`; importing this package registers it.
+
+A process that reads such an adapter through peft imports this package first. Importing it loads peft, but not
+bitsandbytes. For use without a PeftModel: `inject`, `adapter_state`, `load_adapter_state`.
+"""
+
+from __future__ import annotations
+
+from crab_core.nn.ilora._peft import METHOD, register
+from crab_core.nn.ilora.adapters import inject
+from crab_core.nn.ilora.config import TARGETS, ILoraConfig
+from crab_core.nn.ilora.heads import HeadMask, all_heads, drop_heads, heads, keep_head, layers
+from crab_core.nn.ilora.layer import ILoraLayer, Router
+from crab_core.nn.ilora.model import ILoraModel
+from crab_core.nn.ilora.routing import capture, routers
+from crab_core.nn.ilora.states import adapter_state, from_published, load_adapter_state, shape_of, to_published
+
+register(ILoraConfig, ILoraModel)
+
+__all__ = [
+    "METHOD",
+    "TARGETS",
+    "HeadMask",
+    "ILoraConfig",
+    "ILoraLayer",
+    "ILoraModel",
+    "Router",
+    "adapter_state",
+    "all_heads",
+    "capture",
+    "drop_heads",
+    "from_published",
+    "heads",
+    "inject",
+    "keep_head",
+    "layers",
+    "load_adapter_state",
+    "routers",
+    "shape_of",
+    "to_published",
+]
