@@ -164,7 +164,7 @@ def _seats(cast: Sequence[_Cast], cells: Sequence[int]) -> list[tuple[int, ...]]
     """The cells of each: none if never seen, two if doubled and there is room for it."""
     free = list(cells[:MAX_FIGURES])
     waiting = sum(one.seen is not None for one in cast)
-    seats = []
+    seats: list[tuple[int, ...]] = []
     for one in cast:
         if one.seen is None:
             seats.append(())
