@@ -26,7 +26,7 @@ State = Mapping[str, torch.Tensor]
 Part = Router | Down | Up
 
 _PUBLISHED = re.compile(r"(?P<layer>.+)\.lora_(?P<part>route|A|B(?P<head>\d+))\.weight")
-_OURS = re.compile(r"(?P<layer>.+)\.ilora_(?P<part>router|A|B)(?:\.[^.]+)?\.weight")
+_OURS = re.compile(r"(?P<layer>.+)\.ilora_(?P<part>router|A|B)(?:\.(?P<adapter>[^.]+))?\.weight")
 
 
 def adapter_state(module: nn.Module, adapter: str = "default") -> dict[str, torch.Tensor]:
@@ -106,12 +106,14 @@ def from_published(state: State) -> dict[str, torch.Tensor]:
 def to_published(state: State) -> dict[str, torch.Tensor]:
     """The same tensors under the published keys, one B a head; every other key is passed through.
 
+    It takes keys without an adapter's name, as `adapter_state` and peft's files have them.
+
     Raises ModelError if the router of a layer is lacking or does not divide its B.
     """
     published: dict[str, torch.Tensor] = {}
     for key, tensor in state.items():
         match = _OURS.fullmatch(key)
-        if match is None:
+        if match is None or match["adapter"] is not None:
             published[key] = tensor
         elif match["part"] == "B":
             heads = _heads_beside(state, key, tensor)
