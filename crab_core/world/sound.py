@@ -111,7 +111,7 @@ def _response(acoustics: Acoustics, length: int) -> npt.NDArray[np.complex64]:
     equaliser = np.roll(np.fft.irfft(_equaliser(acoustics), TAPS), TAPS // 2) * np.hanning(TAPS)
     taps = np.convolve(taps, equaliser).astype(np.float32) if len(taps) > 1 else equaliser.astype(np.float32)
     taps = np.roll(np.pad(taps, (0, padded - len(taps))), -(TAPS // 2))  # without the equaliser's delay
-    return np.fft.rfft(taps)
+    return np.fft.rfft(taps).astype(np.complex64, copy=False)
 
 
 def _room(acoustics: Acoustics) -> Wave:
