@@ -44,11 +44,14 @@ def run(host: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize(("heads", "rank"), CASES, ids=IDS)
 def test_float32_output_and_routes(heads, rank, record_property):
+    """1e-5 for outputs up to 10; at rank 128 they reach 30, and the published result itself is 9e-6 off float64."""
     case = golden(heads, rank)
     y, route = run(build(case), case["x"])
-    errors = {"y": (y - case["y_fp32"]).abs().max().item(), "route": (route - case["route_fp32"]).abs().max().item()}
-    record_property("max_error", errors)
-    assert max(errors.values()) <= 1e-5
+    error = (y - case["y_fp32"]).abs().max().item()
+    route_error = (route - case["route_fp32"]).abs().max().item()
+    record_property("max_error", {"y": error, "route": route_error})
+    assert error <= 1e-6 * max(10, case["y_fp32"].abs().max().item())
+    assert route_error <= 1e-6
 
 
 @pytest.mark.parametrize(("heads", "rank"), CASES, ids=IDS)
