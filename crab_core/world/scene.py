@@ -63,8 +63,9 @@ class _Cast:
 
 
 def fingerprint(bank: Bank) -> str:
-    """16 hexadecimal digits that change with the generator's version or the bank; kept beside trained weights."""
-    return hashlib.sha256(f"world {VERSION} {bank.fingerprint}".encode()).hexdigest()[:16]
+    """16 hexadecimal digits that change with the version, the classes or the bank; kept beside trained weights."""
+    names = ",".join(one.name for one in (*SOUNDING, *SILENT))
+    return hashlib.sha256(f"world {VERSION} {names} {bank.fingerprint}".encode()).hexdigest()[:16]
 
 
 def sample_scene(
