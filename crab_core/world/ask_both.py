@@ -1,0 +1,197 @@
+"""Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crab_core.world.asking import (
+    Ask,
+    Draft,
+    View,
+    counted,
+    either,
+    extreme,
+    naming,
+    noun,
+    place_of,
+    swapped,
+    two,
+    yes_no,
+)
+from crab_core.world.dice import Dice
+from crab_core.world.labels import HeardFact
+from crab_core.world.narration import LEVELS, at, hear, hear_levels, hear_starts, hear_when, lasting, see, span
+from crab_core.world.spec import COLUMNS
+
+
+def always_playing(view: View, dice: Dice) -> Draft | None:
+    """Is the guitar always playing? Of things that are seen and heard."""
+    whole = [fact.name for fact in view.both if fact.end_s - fact.start_s == view.seconds]
+    found = either(dice, whole, [fact.name for fact in view.both if fact.name not in whole])
+    if found is None:
+        return None
+    told = f"The {found[1]} is heard {span(view.heard_by[found[1]])} and the video lasts {view.seconds} seconds."
+    return Draft(yes_no(found[0]), told, naming(found[1]))
+
+
+def always_silent(view: View, dice: Dice) -> Draft | None:
+    """Is the guitar always silent? Of visible things that could sound."""
+    could = [fact for fact in view.seen if fact.can_sound]
+    mute = [fact.name for fact in could if not fact.sounding]
+    found = either(dice, mute, [fact.name for fact in could if fact.sounding])
+    return found and Draft(yes_no(found[0]), hear(view.heard), naming(found[1]))
+
+
+def offscreen(view: View, dice: Dice) -> Draft | None:
+    """Is there a voiceover, a sound whose source is never seen?"""
+    if not view.heard:
+        return None
+    return Draft(yes_no(len(view.both) < len(view.heard)), f"{hear(view.heard)} {see(view.seen)}", {})
+
+
+def source_visible(view: View, dice: Dice) -> Draft | None:
+    """Can you see the dog that is heard?"""
+    found = either(dice, [fact.name for fact in view.both], [fact.name for fact in view.heard if not fact.visible])
+    return found and Draft(yes_no(found[0]), see(view.seen), naming(found[1]))
+
+
+def kinds_sounding(view: View, dice: Dice) -> Draft | None:
+    """How many kinds of visible things make a sound?"""
+    shown = [fact.name for fact in view.seen]
+    return counted(len(view.both), f"{hear(view.heard)} {see(view.seen)}", noun(dice, shown))
+
+
+def sounding_count(view: View, dice: Dice) -> Draft | None:
+    """How many sounding violins are in the video? Pairs are asked for whenever there are some."""
+    could = [fact for fact in view.seen if fact.can_sound]
+    pairs = [fact for fact in could if fact.count > 1]
+    sounding = [fact for fact in could if fact.sounding]
+    options = pairs if pairs and dice.coin(0.8) else sounding if dice.coin() else [f for f in could if not f.sounding]
+    if not options:
+        return None
+    fact = dice.pick(options)
+    told = f"{hear(view.heard)} {see([fact])}"
+    return counted(fact.count if fact.sounding else 0, told, naming(fact.name))
+
+
+def silent_count(view: View, dice: Dice) -> Draft | None:
+    """How many things in the video never make a sound?"""
+    mute = sum(fact.count for fact in view.seen if not fact.sounding)
+    return counted(mute, f"{hear(view.heard)} {see(view.seen)}")
+
+
+def where_loudest(view: View, dice: Dice) -> Draft | None:
+    """Where is the loudest thing?"""
+    if not view.heard:
+        return None
+    return place_of(extreme(view.heard, loud=True), hear_levels(view.heard), noun(dice, view.heard_by))
+
+
+def where_first(view: View, dice: Dice) -> Draft | None:
+    """Where is the thing that sounds first? Not asked if two start together."""
+    return place_of(_first(view), hear_starts(view.heard), noun(dice, view.heard_by))
+
+
+def louder_side(view: View, dice: Dice) -> Draft | None:
+    """Is the thing on the left louder than the one on the right? Only columns in which one thing sounds."""
+    columns = [fact.place for fact in view.both]
+    pair = two(dice, [fact for fact in view.both if fact.place in COLUMNS and columns.count(fact.place) == 1])
+    if not pair or "several" in columns:
+        return None
+    x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
+    told = " and ".join(f"the {fact.name} {at(fact.place)} is {LEVELS[fact.level]}" for fact in pair)
+    sides = {"at_side": at(view.heard_by[x].place), "at_other": at(view.heard_by[y].place)}
+    return Draft(yes_no(wanted), f"T{told[1:]}.", {**noun(dice, (x, y)), **sides})
+
+
+def seen_longer(view: View, dice: Dice) -> Draft | None:
+    """Is the dog seen for longer than it is heard?"""
+    gain = {fact.name: _seen_seconds(view, fact) - (fact.end_s - fact.start_s) for fact in view.both}
+    found = either(dice, [name for name in gain if gain[name] > 0], [name for name in gain if gain[name] < 0])
+    if found is None:
+        return None
+    seen, heard = view.seen_by[found[1]], view.heard_by[found[1]]
+    told = f"The {found[1]} is seen {lasting(seen)}, and heard {lasting(heard)}."
+    return Draft(yes_no(found[0]), told, naming(found[1]))
+
+
+def sounds_first(view: View, dice: Dice) -> Draft | None:
+    """Which instrument sounds first? Not asked of one sound, nor if two start together."""
+    first = _first(view)
+    if first is None or len(view.heard) < 2:
+        return None
+    return Draft(first.name, hear_starts(view.heard), noun(dice, view.heard_by))
+
+
+def sounds_last(view: View, dice: Dice) -> Draft | None:
+    """Which instrument comes in last?"""
+    if len(view.heard) < 2 or view.heard[-1].start_s == view.heard[-2].start_s:
+        return None
+    return Draft(view.heard[-1].name, hear_starts(view.heard), noun(dice, view.heard_by))
+
+
+def sounds_before(view: View, dice: Dice) -> Draft | None:
+    """Does the bell sound before the dog?"""
+    pair = two(dice, view.heard)
+    if not pair or pair[0].start_s == pair[1].start_s:
+        return None
+    x, y, wanted = swapped(dice, pair, True)  # facts are in the order of their start
+    return Draft(yes_no(wanted), hear_starts(pair), naming(x, y))
+
+
+def sounds_with(view: View, dice: Dice) -> Draft | None:
+    """What sounds at the same time as the dog? Only where exactly one other sound does."""
+    partners = {fact.name: [other for other in view.heard if _overlap(fact, other)] for fact in view.heard}
+    names = [name for name in partners if len(partners[name]) == 1]
+    if not names:
+        return None
+    x = dice.pick(names)
+    partner = partners[x][0].name
+    return Draft(partner, hear_when(view.heard), {**naming(x), **noun(dice, (x, partner))})
+
+
+def heard_before_seen(view: View, dice: Dice) -> Draft | None:
+    """Is the dog heard before it is seen? Not asked of what starts both ways at once."""
+    late = {fact.name: view.seen_by[fact.name].start_s - fact.start_s for fact in view.both}
+    found = either(dice, [name for name in late if late[name] > 0], [name for name in late if late[name] < 0])
+    if found is None:
+        return None
+    heard_s, seen_s = view.heard_by[found[1]].start_s, view.seen_by[found[1]].start_s
+    told = f"The {found[1]} is heard from {heard_s} and seen from {seen_s}."
+    return Draft(yes_no(found[0]), told, naming(found[1]))
+
+
+def _first(view: View) -> HeardFact | None:
+    """What starts before everything else."""
+    if not view.heard or (len(view.heard) > 1 and view.heard[0].start_s == view.heard[1].start_s):
+        return None
+    return view.heard[0]
+
+
+def _overlap(one: HeardFact, other: HeardFact) -> bool:
+    return one is not other and max(one.start_s, other.start_s) < min(one.end_s, other.end_s)
+
+
+def _seen_seconds(view: View, fact: HeardFact) -> int:
+    seen = view.seen_by[fact.name]
+    return seen.end_s - seen.start_s
+
+
+ASKS: Mapping[str, Ask] = {
+    "always_playing": always_playing,
+    "always_silent": always_silent,
+    "offscreen": offscreen,
+    "source_visible": source_visible,
+    "kinds_sounding": kinds_sounding,
+    "sounding_count": sounding_count,
+    "silent_count": silent_count,
+    "where_loudest": where_loudest,
+    "where_first": where_first,
+    "louder_side": louder_side,
+    "seen_longer": seen_longer,
+    "sounds_first": sounds_first,
+    "sounds_last": sounds_last,
+    "sounds_before": sounds_before,
+    "sounds_with": sounds_with,
+    "heard_before_seen": heard_before_seen,
+}

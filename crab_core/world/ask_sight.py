@@ -1,0 +1,136 @@
+"""Question templates about what is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, yes_no
+from crab_core.world.dice import Dice
+from crab_core.world.labels import SeenFact
+from crab_core.world.narration import a, at, listed, see, see_starts, span
+from crab_core.world.spec import COLUMNS
+
+HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard from off screen
+
+
+def seen_exists(view: View, dice: Dice) -> Draft | None:
+    """Is there a dog in the video?"""
+    found = either(dice, list(view.seen_by), _unseen(view, dice))
+    return found and Draft(yes_no(found[0]), see(view.seen), naming(found[1]))
+
+
+def both_seen(view: View, dice: Dice) -> Draft | None:
+    """Are there dogs and cups in the video? A no has one of the two."""
+    if not view.seen:
+        return None
+    first, *rest = dice.shuffled(list(view.seen_by))
+    found = either(dice, rest, _unseen(view, dice))
+    if found is None:
+        return None
+    x, y = dice.shuffled((first, found[1]))
+    return Draft(yes_no(found[0]), see(view.seen), naming(x, y))
+
+
+def things_count(view: View, dice: Dice) -> Draft | None:
+    """How many things are in the video? Two dogs are two things."""
+    return counted(sum(fact.count for fact in view.seen), see(view.seen))
+
+
+def kinds_count(view: View, dice: Dice) -> Draft | None:
+    """How many kinds of things are in the video? Two dogs are one kind."""
+    return counted(len(view.seen), see(view.seen))
+
+
+def count_of(view: View, dice: Dice) -> Draft | None:
+    """How many dogs are in the video? Pairs are asked for whenever there are some."""
+    pairs = [fact.name for fact in view.seen if fact.count > 1]
+    if pairs and dice.coin(0.8):
+        return counted(2, see(view.seen), naming(dice.pick(pairs)))
+    found = either(dice, [fact.name for fact in view.seen if fact.count == 1], _unseen(view, dice))
+    return found and counted(int(found[0]), see(view.seen), naming(found[1]))
+
+
+def where(view: View, dice: Dice) -> Draft | None:
+    """Where is the dog? Only what stands in one column."""
+    facts = _placed(view)
+    if not facts:
+        return None
+    fact = dice.pick(facts)
+    return Draft(fact.place, f"I see {_standing(fact)}.", naming(fact.name))
+
+
+def what_at(view: View, dice: Dice) -> Draft | None:
+    """What is on the left? Only a column in which one kind of thing stands."""
+    facts = _placed(view)
+    alone = [fact for fact in facts if sum(other.place == fact.place for other in facts) == 1]
+    if not alone or len(facts) < len(view.seen):
+        return None
+    fact = dice.pick(alone)
+    told = f"I see {listed([_standing(one) for one in view.seen])}."
+    return Draft(fact.name, told, {"at_side": at(fact.place)})
+
+
+def left_of(view: View, dice: Dice) -> Draft | None:
+    """Is the dog to the left of the cup?"""
+    pairs = [(one, two) for one in _placed(view) for two in _placed(view) if _column(one) < _column(two)]
+    if not pairs:
+        return None
+    left, right = dice.pick(pairs)
+    is_left = dice.coin()
+    x, y = (left, right) if is_left else (right, left)
+    told = f"The {left.name} is {at(left.place)} and the {right.name} is {at(right.place)}."
+    return Draft(yes_no(is_left), told, naming(x.name, y.name))
+
+
+def appears_first(view: View, dice: Dice) -> Draft | None:
+    """What appears first? Not asked if two things come together."""
+    if len(view.seen) < 2 or view.seen[0].start_s == view.seen[1].start_s:
+        return None
+    return Draft(view.seen[0].name, see_starts(view.seen), {})
+
+
+def what_seen(view: View, dice: Dice) -> Draft | None:
+    """What do you see? The answer lists everything once."""
+    return Draft(listed(list(view.seen_by)), "", {}) if view.seen else None
+
+
+def when_seen(view: View, dice: Dice) -> Draft | None:
+    """When is the dog seen? The answer is `from 2 to 8`."""
+    if not view.seen:
+        return None
+    fact = dice.pick(view.seen)
+    return Draft(span(fact), "", naming(fact.name))
+
+
+def _unseen(view: View, dice: Dice) -> list[str]:
+    heard_only = [fact.name for fact in view.heard if not fact.visible]
+    if heard_only and dice.coin(HEARD_ONLY_SHARE):
+        return heard_only
+    return [name for name in ALL_NAMES if name not in view.seen_by]
+
+
+def _placed(view: View) -> list[SeenFact]:
+    return [fact for fact in view.seen if fact.place in COLUMNS]
+
+
+def _column(fact: SeenFact) -> int:
+    return [str(column) for column in COLUMNS].index(fact.place)
+
+
+def _standing(fact: SeenFact) -> str:
+    return f"{a(fact.name)} {at(fact.place)}"
+
+
+ASKS: Mapping[str, Ask] = {
+    "seen_exists": seen_exists,
+    "both_seen": both_seen,
+    "things_count": things_count,
+    "kinds_count": kinds_count,
+    "count_of": count_of,
+    "where": where,
+    "what_at": what_at,
+    "left_of": left_of,
+    "appears_first": appears_first,
+    "what_seen": what_seen,
+    "when_seen": when_seen,
+}
