@@ -10,6 +10,7 @@ Letters: S sound segments, L spectrogram frames.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -22,6 +23,7 @@ HOP = 160  # 10 ms
 FFT_POINTS = 512
 PRE_EMPHASIS = 0.97
 POVEY_POWER = 0.85
+MEL, MEL_HZ = 1127.0, 700.0  # mel(f) = 1127 ln(1 + f / 700)
 LOW_HZ, HIGH_HZ = 20.0, SAMPLE_RATE_HZ / 2
 FULL_SCALE = 2.0**15  # Kaldi reads 16-bit samples
 MEAN, STD = 15.41663, 6.55582  # of BEATs' training sounds
@@ -37,7 +39,8 @@ def filter_bank(waveforms: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"a filter bank needs (S, at least {WINDOW}) samples, got {tuple(waveforms.shape)}")
     window, mel = _constants(waveforms.dtype, waveforms.device)
     frames = (waveforms * FULL_SCALE).unfold(1, WINDOW, HOP)  # (S, L, 400)
-    frames = frames - frames.mean(-1, keepdim=True)
+    exact = frames.double()  # nearly equal numbers are subtracted: in float32 the quiet low bands lose 1e-5
+    frames = (exact - exact.mean(-1, keepdim=True)).to(waveforms.dtype)
     before = torch.cat([frames[..., :1], frames[..., :-1]], -1)
     spectrum = torch.fft.rfft((frames - PRE_EMPHASIS * before) * window, n=FFT_POINTS)  # (S, L, 257)
     energies = (spectrum.abs() ** 2) @ mel  # (S, L, 128)
@@ -57,15 +60,15 @@ def _constants(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, 
 
 
 def _mel_bands() -> torch.Tensor:
-    """Weight of each spectrum point in each triangular band, (257, 128) float64; the Nyquist point counts nowhere."""
-    low, high = _mel(torch.tensor([LOW_HZ, HIGH_HZ], dtype=torch.float64)).tolist()
+    """Weight of each spectrum point in each triangular band, (257, 128) float32; the Nyquist point counts nowhere.
+
+    In float32 whatever the sound's type, kept for parity with the features that the published encoders learnt from.
+    """
+    low, high = (MEL * math.log(1 + hertz / MEL_HZ) for hertz in (LOW_HZ, HIGH_HZ))
     step = (high - low) / (BINS + 1)
-    left = low + step * torch.arange(BINS, dtype=torch.float64)
-    points = _mel(torch.arange(FFT_POINTS // 2, dtype=torch.float64) * SAMPLE_RATE_HZ / FFT_POINTS)[:, None]
-    rising = (points - left) / step
-    bands = torch.minimum(rising, 2 - rising).clamp_min(0)  # (256, 128)
+    numbers = torch.arange(BINS)
+    left, centre, right = (low + (numbers + shift) * step for shift in range(3))  # (128,)
+    hertz = torch.arange(FFT_POINTS // 2) * (SAMPLE_RATE_HZ / FFT_POINTS)
+    points = MEL * (1 + hertz / MEL_HZ).log()[:, None]
+    bands = torch.minimum((points - left) / (centre - left), (right - points) / (right - centre)).clamp_min(0)
     return F.pad(bands, (0, 0, 0, 1))
-
-
-def _mel(hertz: torch.Tensor) -> torch.Tensor:
-    return 1127.0 * torch.log1p(hertz / 700.0)

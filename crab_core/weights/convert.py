@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # what is saved but never read by a forward: the text branch of the Q-Formers, and tables that are derived
 UNUSED = (
+    r"(.*\.)?predictor\.(weight|bias)",
+    r"(.*\.)?encoder\.layers\.[1-9]\d*\.self_attn\.relative_attention_bias\.weight",  # the first layer's, again
     r".*_Qformer\.bert\.embeddings\.(word_embeddings|position_embeddings)\.weight",
     r".*_Qformer\.bert\.embeddings\.position_ids",
     r".*_Qformer\.bert\.encoder\.layer\.\d+\.(intermediate|output)\.(dense|LayerNorm)\.(weight|bias)",
@@ -34,8 +36,30 @@ RENAMED = (
     (r"(^|\.)(visual|audio)_proj\.", r"\1mlp."),
     (r"(^|\.)(visual|audio)_Qformer\.bert\.embeddings\.LayerNorm\.", r"\1qformer.layernorm."),
     (r"(^|\.)(visual|audio)_Qformer\.bert\.", r"\1qformer."),
-    (r"\.(attention|crossattention)\.self\.", r".\1.attention."),
+    (r"(qformer\..*)\.(attention|crossattention)\.self\.", r"\1.\2.attention."),
+    (r"^vision_model\.", "visual_encoder.tower."),
 )
+
+# tensors of a BEATs checkpoint, below `audio_encoder.`
+BEATS = (
+    (r"^patch_embedding\.", "patches."),
+    (r"^layer_norm\.", "patch_norm."),
+    (r"^post_extract_proj\.", "patch_project."),
+    (r"^encoder\.pos_conv\.0\.weight_v$", "position.direction"),
+    (r"^encoder\.pos_conv\.0\.weight_g$", "position.magnitude"),
+    (r"^encoder\.pos_conv\.0\.bias$", "position.bias"),
+    (r"^encoder\.layer_norm\.", "norm."),
+    (r"^encoder\.layers\.0\.self_attn\.relative_attention_bias\.", "relative.table."),
+    (r"^encoder\.", ""),
+    (r"\.self_attn_layer_norm\.", ".attention_norm."),
+    (r"\.final_layer_norm\.", ".mlp_norm."),
+    (r"\.fc1\.", ".mlp.0."),
+    (r"\.fc2\.", ".mlp.2."),
+    (r"\.self_attn\.grep_a$", ".attention.gate_scale"),
+    (r"\.self_attn\.grep_linear\.", ".attention.gate."),
+    (r"\.self_attn\.(q|k|v|out)_proj\.", lambda m: f".attention.{_PARTS[m[1]]}."),
+)
+_PARTS = {"q": "query", "k": "key", "v": "value", "out": "out"}
 
 
 def rename(key: str) -> str | None:
@@ -46,6 +70,15 @@ def rename(key: str) -> str | None:
     if any(re.fullmatch(pattern, key) for pattern in UNUSED):
         return None
     for pattern, replacement in RENAMED:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def rename_beats(key: str) -> str | None:
+    """Our name, below `audio_encoder.`, of a tensor of a BEATs checkpoint; None if no forward reads it."""
+    if any(re.fullmatch(pattern, key) for pattern in UNUSED):
+        return None
+    for pattern, replacement in BEATS:
         key = re.sub(pattern, replacement, key)
     return key
 
