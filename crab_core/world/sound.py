@@ -29,6 +29,8 @@ NOISE_GAP_DB = 8.0  # the noise stays this far below the faintest labelled secon
 CEILING = 0.9  # a track's peaks are rounded off towards it
 PEAK = 0.98
 TAPS = 1024  # of the equaliser
+BLOCK = 32_768  # samples that are transformed at once,
+STEP = BLOCK - 8_224  # of which so many are new: the rest holds the longest room and the equaliser
 NOISE_S = 40
 
 
@@ -45,11 +47,11 @@ def render_sound(scene: Scene, bank: Bank) -> Wave:
 def stems(scene: Scene, bank: Bank) -> list[tuple[Actor, Wave]]:
     """Each heard actor with his part of the mix, (S,) for the whole clip, zero outside his span."""
     heard = [actor for actor in scene.actors if actor.heard is not None]
-    response = _response(scene.acoustics, scene.seconds * SAMPLE_RATE_HZ) if heard else None
+    response = _response(scene.acoustics)
     gain_db = LOUD_DBFS + scene.acoustics.gain_db
     parts = []
     for actor in heard:
-        assert actor.heard is not None and response is not None
+        assert actor.heard is not None
         dry = compose(KINDS[actor.name], bank.sounds(scene.font, actor.name), actor.heard.seconds, actor.sound_seed)
         wet = level(_through(dry, response)) * np.float32(10 ** ((gain_db + actor.level_db) / 20))
         if np.abs(wet).max() > CEILING:
@@ -97,21 +99,23 @@ def _levels_db(wave: Wave) -> npt.NDArray[np.float64]:
 
 
 def _through(dry: Wave, response: npt.NDArray[np.complex64]) -> Wave:
-    """The track through a filter; what rings on after its end is cut."""
-    padded = 2 * (len(response) - 1)
-    spectrum = np.fft.rfft(dry, padded)
-    spectrum *= response
-    return np.fft.irfft(spectrum, padded)[: len(dry)].astype(np.float32, copy=False)
+    """The track through a filter, block by block (overlap and add); what rings on after its end is cut."""
+    blocks = -(-(len(dry) + TAPS // 2) // STEP)
+    padded = np.zeros((blocks, STEP), np.float32)
+    padded.reshape(-1)[: len(dry)] = dry
+    spectra = np.fft.rfft(padded, BLOCK, axis=1)  # (blocks, BLOCK // 2 + 1)
+    spectra *= response
+    rung = np.fft.irfft(spectra, BLOCK, axis=1).astype(np.float32, copy=False)  # (blocks, BLOCK)
+    rung[1:, : BLOCK - STEP] += rung[:-1, STEP:]
+    wet = np.ascontiguousarray(rung[:, :STEP]).reshape(-1)
+    return wet[TAPS // 2 : TAPS // 2 + len(dry)]  # without the equaliser's delay
 
 
-def _response(acoustics: Acoustics, length: int) -> npt.NDArray[np.complex64]:
-    """Room and equaliser as one filter for tracks of up to `length` samples, in the frequency domain."""
-    taps = _room(acoustics)
-    padded = _quick(length + len(taps) + TAPS)
+def _response(acoustics: Acoustics) -> npt.NDArray[np.complex64]:
+    """Room and equaliser as one filter in the frequency domain, (BLOCK // 2 + 1,)."""
     equaliser = np.roll(np.fft.irfft(_equaliser(acoustics), TAPS), TAPS // 2) * np.hanning(TAPS)
-    taps = np.convolve(taps, equaliser).astype(np.float32) if len(taps) > 1 else equaliser.astype(np.float32)
-    taps = np.roll(np.pad(taps, (0, padded - len(taps))), -(TAPS // 2))  # without the equaliser's delay
-    return np.fft.rfft(taps).astype(np.complex64, copy=False)
+    taps = np.convolve(_room(acoustics), equaliser).astype(np.float32)
+    return np.fft.rfft(taps, BLOCK).astype(np.complex64, copy=False)
 
 
 def _room(acoustics: Acoustics) -> Wave:
@@ -133,12 +137,6 @@ def _equaliser(acoustics: Acoustics) -> npt.NDArray[np.float64]:
     bump = np.exp(-0.5 * ((octaves - np.log2(acoustics.peak_hz / 1000)) / 0.6) ** 2)
     gains_db = acoustics.tilt_db * np.clip(octaves / 3, -1, 1) + acoustics.peak_db * bump
     return np.asarray(10 ** (gains_db / 20))
-
-
-def _quick(length: int) -> int:
-    """The next length of the form 2^k, 3 * 2^k or 5 * 2^k, which transforms fast, and is even."""
-    power = 1 << (length - 1).bit_length()
-    return min(size for size in (power, power * 3 // 4, power * 5 // 8) if size >= length)
 
 
 @lru_cache(maxsize=4)
