@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from crab_core.errors import ModelError, WeightsMismatch
 from crab_core.nn.crab_config import CrabConfig, ILoraConfig
 from crab_core.nn.qformer import Projector
 
@@ -84,6 +87,61 @@ class CrabModel(nn.Module):
     def tag_audio(self, tokens: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
         """Encoder tokens (S, n, D) with the embedding of their second (S,) added; as they are without time tags."""
         return _tagged(tokens, self.audio_tags, seconds)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors by the names that stand in a model folder: as if no adapter were wrapped around anything.
+
+        `llm.model.layers.0.self_attn.q_proj.weight`, `...q_proj.ilora_A.weight`. A tied output layer is left out.
+        """
+        return {_plain(key): tensor for key, tensor in self.state_dict().items() if key not in self._tied()}
+
+    def load_tensors(self, tensors: Mapping[str, torch.Tensor], where: str) -> None:
+        """Takes the tensors over (no copy) under the names of `tensors()`; floating ones should be of one dtype.
+
+        Raises WeightsMismatch if some are lacking or unknown, ModelError if a shape differs.
+        """
+        own = {_plain(key): key for key in self.state_dict() if key not in self._tied()}
+        lacking, unknown = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+        if lacking or unknown:
+            raise WeightsMismatch(where, lacking, unknown)
+        expected = self.tensors()
+        for name, tensor in tensors.items():
+            if tensor.shape != expected[name].shape:
+                raise ModelError(
+                    f"'{name}' is {tuple(tensor.shape)} in '{where}' but {tuple(expected[name].shape)} in its config",
+                    hint="The header and the weights belong to different models: fetch both again.",
+                )
+        self.load_state_dict({own[name]: tensor for name, tensor in tensors.items()}, strict=False, assign=True)
+        self.llm.tie_weights()
+
+    def _tied(self) -> tuple[str, ...]:
+        return ("llm.lm_head.weight",) if self.llm.config.tie_word_embeddings else ()
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Modules built inside have parameters without storage, to be filled by `load_tensors`; buffers are real.
+
+    Allocating and drawing random weights first would cost a 7B network minutes and twice its memory.
+    """
+    register = nn.Module.register_parameter
+
+    def register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        register(module, name, parameter)
+        if parameter is not None and not parameter.is_meta:
+            empty = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
+            module._parameters[name] = empty
+
+    nn.Module.register_parameter = register_empty
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register
+
+
+def _plain(key: str) -> str:
+    """The name without what an adapter's wrapper puts into it."""
+    return re.sub(r"\.(ilora_\w+)\.default\.", r".\1.", key.replace(".base_layer.", "."))
 
 
 def _encoder(table: Mapping[str, str], kind: str) -> type[nn.Module]:

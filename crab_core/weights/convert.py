@@ -40,6 +40,8 @@ RENAMED = (
     (r"^vision_model\.", "visual_encoder.tower."),
 )
 
+_PARTS: Mapping[str, str] = {"q": "query", "k": "key", "v": "value", "out": "out"}
+
 # tensors of a BEATs checkpoint, below `audio_encoder.`
 BEATS = (
     (r"^patch_embedding\.", "patches."),
@@ -59,7 +61,6 @@ BEATS = (
     (r"\.self_attn\.grep_linear\.", ".attention.gate."),
     (r"\.self_attn\.(q|k|v|out)_proj\.", lambda m: f".attention.{_PARTS[m[1]]}."),
 )
-_PARTS = {"q": "query", "k": "key", "v": "value", "out": "out"}
 
 
 def rename(key: str) -> str | None:
