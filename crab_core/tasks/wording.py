@@ -16,7 +16,7 @@ from crab_core.types import Part, Prompt
 TRAIN, EVALUATION, QUICK_START, DIRECT = "train", "evaluation", "quick-start", "direct"
 PROFILES = (TRAIN, EVALUATION, QUICK_START, DIRECT)
 
-_ADDED_TOKEN = re.compile(r"<((?:image|video|audio)(?:_start|_end)?|mask_(?:start|end|[0-5]))>", re.IGNORECASE)
+_TOKEN = re.compile(r"<(/?s|unk|(?:image|video|audio)(?:_start|_end)?|mask_(?:start|end|[0-5]))>", re.IGNORECASE)
 
 
 def of_video(instruction: str) -> Prompt:
@@ -52,4 +52,4 @@ def plain(question: str) -> str:
 
     A placeholder in a question would otherwise ask for a second video.
     """
-    return _ADDED_TOKEN.sub(r"\1", question).strip()
+    return _TOKEN.sub(r"\1", question).strip()
