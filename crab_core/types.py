@@ -184,7 +184,10 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing to do: a clip, a task by name and, for tasks that need one, a question."""
+    """One thing to do: a clip, a task by name and, for tasks that need one, a question.
+
+    `audio_path` replaces the clip's sound. `reasoning` asks for the reasons before a short answer.
+    """
 
     clip: Path
     task: str = "avqa"
@@ -192,6 +195,7 @@ class Request:
     audio_path: Path | None = None
     id: str | None = None
     require_audio: bool = False
+    reasoning: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ class Network(Protocol):
 
     name: str
 
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels at which frames should be decoded; None for their own size."""
+
     def view(self, task: str, duration_s: float) -> View:
         """The frames and the sound that the network wants for a task on a clip of that length."""
 

@@ -1,0 +1,42 @@
+"""Progress on stderr, drawn with rich on a terminal and not at all elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crab_cli.output import Output
+from crab_core.progress import Listener, Note, Progress
+
+
+@contextmanager
+def bars(output: Output) -> Iterator[Listener]:
+    """A listener that draws one bar a stage and removes them at the end; notes go to the output."""
+    if output.quiet or not sys.stderr.isatty():
+        yield output.listen
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Drawn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Drawn(*columns, console=Console(stderr=True), transient=True) as drawn:
+        stages: dict[str, TaskID] = {}
+
+        def listen(heard: Progress | Note) -> None:
+            if isinstance(heard, Note):
+                output.listen(heard)
+                return
+            if heard.stage not in stages:
+                stages[heard.stage] = drawn.add_task(heard.stage, total=None)
+            words = f"{heard.stage} {heard.detail}".strip()
+            drawn.update(stages[heard.stage], completed=heard.done, total=heard.total or None, description=words)
+
+        yield listen

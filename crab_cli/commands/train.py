@@ -1,0 +1,53 @@
+"""`crab train`: a YAML file becomes a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crab_cli import options
+from crab_cli.bars import bars
+from crab_cli.output import Output
+
+
+def command(
+    config: Annotated[Path, typer.Argument(help="The run as a YAML file.", show_default=False)],
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+    ] = [],  # noqa: B006  Typer reads it and never changes it
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Where the run lives.", show_default="runs/<config name>"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on where a killed run was.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings and show the stages only.")] = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Train a model from its own settings file, stage after stage.
+
+    Prints the folder of the finished model, for --model. A run that was killed goes on where it was.
+
+    \b
+    Examples:
+      crab train mini.yaml --dry-run
+      crab train mini.yaml -o runs/mini
+      crab train mini.yaml --set seed=1 --set data.clips=2000
+    """
+    from crab_core.config import load_config
+    from crab_core.train.settings import TrainSettings
+
+    output = Output(quiet=quiet, verbose=verbose)
+    settings = load_config(TrainSettings, config, overrides)
+    if dry_run:
+        columns = ("stage", "kind", "steps", "batch", "rate")
+        output.rows(columns, [(s.name, s.kind, str(s.steps), str(s.batch), f"{s.rate:g}") for s in settings.stages])
+        return
+
+    from crab_core.train.loop import run
+
+    with bars(output) as listen:
+        folder = run(config, overrides, out=out or Path("runs") / config.stem, resume=resume, on_progress=listen)
+    typer.echo(folder)

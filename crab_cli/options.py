@@ -1,0 +1,62 @@
+"""The options that mean the same in every command, declared once, and what completes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from crab_core.registry import TASKS
+
+
+def complete_task(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Task names with what they do."""
+    return ((name, entry.summary) for name, entry in TASKS.items() if name.startswith(incomplete))
+
+
+def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Catalogue names with what they are."""
+    from crab_core.weights.catalog import MODELS
+
+    return ((name, spec.summary) for name, spec in MODELS.items() if name.startswith(incomplete))
+
+
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="NAME", help="A model by name, or its folder.", autocompletion=complete_model
+    ),
+]
+TaskName = Annotated[
+    str, typer.Option("--task", metavar="TASK", help=f"What to do: {', '.join(TASKS)}.", autocompletion=complete_task)
+]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Annotated[DtypeName, typer.Option("--dtype", help="Numbers to compute with.")]
+QuantizeName = Literal["none", "4bit", "8bit"]
+Quantize = Annotated[QuantizeName, typer.Option("--quantize", help="Hold the language model in fewer bits.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Same seed, same answer.")]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens", metavar="N", min=1, max=4096, help="Longest answer in tokens.", show_default="by task"
+    ),
+]
+Temperature = Annotated[
+    float,
+    typer.Option("--temperature", metavar="X", min=0.0, max=10.0, help="0 takes the likeliest word; more varies."),
+]
+TopP = Annotated[
+    float,
+    typer.Option("--top-p", metavar="X", min=0.01, max=1.0, help="Choose among the likeliest words of this share."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also say what was chosen and how long it took.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Also write the result into this folder.")]
+Formats = Annotated[
+    list[str],
+    typer.Option("--format", "-f", metavar="FORMAT", help="What --out gets: json, tsv; may be repeated."),
+]

@@ -1,0 +1,148 @@
+"""The answer goes to stdout, the talk to stderr; one object does both.
+
+On a terminal the reasoning streams dim above and the answer stands bold below it. Without one, stdout holds the answer
+only: a text, tab-separated events, or one JSON document.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+
+from crab_cli.failures import one_line
+from crab_core.progress import Note, Progress
+from crab_core.types import Event, Result
+
+if TYPE_CHECKING:
+    from crab_core.tasks._base import Task
+
+DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+EVENT_COLUMNS = ("start_s", "end_s", "track", "label")
+
+
+@dataclass
+class Output:
+    """What a command says. `quiet` drops notes and reasoning, `verbose` adds details, `as_json` prints documents."""
+
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+    _streamed: Streamed | None = None
+
+    def note(self, text: str) -> None:
+        """One sentence on stderr."""
+        if not self.quiet:
+            typer.echo(f"note: {one_line(text)}", err=True)
+
+    def detail(self, text: str) -> None:
+        """One sentence on stderr, with --verbose only."""
+        if self.verbose and not self.quiet:
+            typer.echo(one_line(text), err=True)
+
+    def listen(self, heard: Progress | Note) -> None:
+        """What the core tells; its notes are details, its progress is the bars' business."""
+        if isinstance(heard, Note):
+            self.detail(heard.text)
+
+    def document(self, document: Any) -> None:
+        """One JSON document on stdout."""
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+    def rows(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table: aligned with a header on a terminal, else tab-separated without one."""
+        for line in table(columns, rows, aligned=sys.stdout.isatty()):
+            typer.echo(line)
+
+    def stream(self, task: Task) -> Streamed | None:
+        """Where text goes while it is written; None unless somebody watches both streams.
+
+        Text that is the answer itself (a caption) goes to stdout, reasoning goes dim to stderr.
+        """
+        if self.quiet or self.as_json or not (sys.stdout.isatty() and sys.stderr.isatty()):
+            return None
+        is_answer = task.produces == ("answer",) and not task.needs_question
+        self._streamed = Streamed(sys.stdout, BOLD) if is_answer else Streamed(sys.stderr, DIM)
+        return self._streamed
+
+    def result(self, result: Result) -> None:
+        """The answer, or the events, or the whole result as JSON; notes after it."""
+        if self.as_json:
+            self.document(result.to_dict())
+        else:
+            self._reasoning(result)
+            self._answer(result)
+        for text in result.notes:
+            self.note(text)
+        spent = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in result.timings_s.items())
+        self.detail(f"{result.seconds:.2f} s: {spent}")
+
+    def _reasoning(self, result: Result) -> None:
+        if self._streamed is not None:
+            self._streamed.end()
+        elif result.answer is not None and result.answer.reasoning and not self.quiet:
+            typer.echo(styled(result.answer.reasoning, DIM, sys.stderr), err=True)
+
+    def _answer(self, result: Result) -> None:
+        if result.events:
+            self.rows(EVENT_COLUMNS, [event_row(event) for event in result.events])
+        elif result.answer is not None and not self._is_shown(result.answer.text):
+            typer.echo(styled(result.answer.text, BOLD, sys.stdout))
+
+    def _is_shown(self, text: str) -> bool:
+        streamed = self._streamed
+        return streamed is not None and streamed.target is sys.stdout and streamed.shown.split() == text.split()
+
+
+@dataclass
+class Streamed:
+    """Text on its way to a terminal, held back from the first `<`, where a tagged answer begins."""
+
+    target: TextIO
+    style: str
+    shown: str = ""
+    _held: str = ""
+    _closed: bool = False
+
+    def __call__(self, piece: str) -> None:
+        """Show what is before a tag; blanks at the end wait, so that the last line has none."""
+        if self._closed:
+            return
+        text, tag, _ = (self._held + piece).partition("<")
+        self._closed = bool(tag)
+        ready = text.rstrip() if self.shown else text.strip()
+        self._held = text[len(text.rstrip()) :]
+        if ready:
+            self.shown += ready
+            typer.echo(styled(ready, self.style, self.target), nl=False, file=self.target)
+
+    def end(self) -> None:
+        """End the line, if there is one."""
+        if self.shown:
+            typer.echo(file=self.target)
+
+
+def event_row(event: Event) -> tuple[str, str, str, str]:
+    """An event as the columns of `EVENT_COLUMNS`."""
+    return f"{event.start_s:g}", f"{event.end_s:g}", event.track, event.label
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, aligned: bool) -> list[str]:
+    """The lines of a table; cells are kept on one line each."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    if not aligned:
+        return ["\t".join(row) for row in cells]
+    cells = [list(columns), *cells]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def styled(text: str, style: str, stream: TextIO) -> str:
+    """The text in a style, if the stream is a terminal and NO_COLOR is not set."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    return text if plain else f"{style}{text}{PLAIN}"

@@ -1,0 +1,68 @@
+"""What can be said of a request before a model is loaded: task, question, file, sound. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crab_core.errors import AudioMissing, InputError, UsageError
+from crab_core.registry import TASKS, lookup
+from crab_core.tasks._base import Task
+from crab_core.types import Request
+
+if TYPE_CHECKING:
+    from crab_core.media import Probe
+
+LONGEST_QUESTION = 4_000  # characters; the trained questions have under 200
+
+
+def task_of(request: Request) -> Task:
+    """The task of a request whose question was checked; opens no file.
+
+    Raises UsageError for an unknown task and for a question that is lacking, empty, too long or not wanted.
+    """
+    task: Task = lookup(TASKS, request.task, kind="task").load()
+    question = request.question
+    if question is not None and len(question) > LONGEST_QUESTION:
+        raise UsageError(
+            f"the question has {len(question)} characters, at most {LONGEST_QUESTION} are read",
+            hint=f"It begins with '{question[:40]}': is it a file's content?",
+        )
+    if task.needs_question and not (question or "").strip():
+        missing = "needs a question" if question is None else f"needs a question, got '{question[:40]}'"
+        raise UsageError(f"task '{task.name}' {missing}", hint=_example(request.clip))
+    if question is not None and not task.needs_question:
+        raise UsageError(
+            f"task '{task.name}' takes no question, got '{question[:40]}'",
+            hint=f"Leave the question out, or ask it: crab infer {request.clip.name} '{question[:40]}' --task avqa",
+        )
+    return task
+
+
+def probe_for(request: Request, task: Task) -> Probe:
+    """What the file holds, if that is enough for the task.
+
+    Raises InputError if the file cannot be used, AudioMissing if sound is needed and there is none.
+    """
+    from crab_core.media import probe
+
+    found = probe(request.clip, request.audio_path)
+    if not found.has_audio and (task.listens or request.require_audio):
+        why = f"task '{task.name}' listens" if task.listens else "--require-audio was given"
+        raise AudioMissing(f"no sound in '{request.clip}', and {why}", hint=_cure(request))
+    if not found.has_video and task.looks:
+        raise InputError(
+            f"no picture in '{request.clip}', and task '{task.name}' looks",
+            hint="Give a video or a picture; a sound file goes beside it: --audio FILE",
+        )
+    return found
+
+
+def _example(clip: Path) -> str:
+    return f"Give one: crab infer {clip.name} 'What is heard first?'"
+
+
+def _cure(request: Request) -> str:
+    if request.audio_path is not None:
+        return f"Give a file with sound instead of '{request.audio_path}'."
+    return f"Give the sound separately: crab infer {request.clip.name} --task {request.task} --audio FILE"

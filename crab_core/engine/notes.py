@@ -1,0 +1,34 @@
+"""What a result says beside its answer: about the sound, the length, the text that could not be read, the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crab_core.types import Clip, Reading, View
+
+if TYPE_CHECKING:
+    from crab_core.families._base import Generated
+    from crab_core.weights.folder import Header
+
+
+def notes_of(header: Header, view: View, clip: Clip, generated: Generated, reading: Reading) -> tuple[str, ...]:
+    """Every note of a result in reading order: the file, its length, the text, the model. None comes twice."""
+    notes = [*clip.notes, *_length(view, clip), *_text(generated), *reading.problems]
+    notes += [header.note] if header.note else []
+    return tuple(dict.fromkeys(notes))
+
+
+def _length(view: View, clip: Clip) -> list[str]:
+    if view.second_s <= 1.0:
+        return []
+    places = len(view.frame_times_s) or len(view.sound_windows_s)
+    return [
+        f"the clip lasts {clip.duration_s:.0f} s and the model knows {places} s: "
+        f"it was sampled at {places} places, {view.second_s:.1f} s apart"
+    ]
+
+
+def _text(generated: Generated) -> list[str]:
+    if generated.stopped == "eos":
+        return []
+    return [f"the text was cut after {len(generated.token_ids)} tokens: raise --max-new-tokens"]

@@ -1,0 +1,186 @@
+"""A loaded model looks at a clip once and is asked many times.
+
+model = load("mini")
+seen = model.look("band.mp4")
+seen.ask("Which instrument sounds first?").answer.text
+seen.ask(task="ave").events
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crab_core.engine.checks import probe_for, task_of
+from crab_core.engine.memory import check_fits, memory_told
+from crab_core.engine.notes import notes_of
+from crab_core.engine.stopwatch import Stopwatch
+from crab_core.progress import Listener, Note, Progress, ignore
+from crab_core.types import Canvas, Clip, Decoding, Request, Result, View
+
+if TYPE_CHECKING:
+    from crab_core.families._base import Encoded, Network, OnText, Precision
+    from crab_core.media import Probe
+    from crab_core.tasks._base import Task
+    from crab_core.weights.folder import Header
+
+DEFAULT_MODEL = "mini"
+DIRECT = "direct"  # the wording profile that asks for an answer without reasoning
+
+
+def load(
+    name_or_folder: str | Path = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str = "none",
+    on_progress: Listener = ignore,
+) -> Model:
+    """The model of a catalogue name or of a model folder, ready to be asked.
+
+    Raises UsageError for unknown devices, dtypes and quantisations, ModelError if the model is unknown or damaged,
+    ResourceError if the device is not there or the model does not fit into its memory.
+    """
+    from crab_core.engine.device import check_names, choose
+    from crab_core.engine.resolve import folder_of
+    from crab_core.registry import FAMILIES, lookup
+    from crab_core.weights.folder import read_header
+
+    check_names(device, dtype, quantize)
+    folder = folder_of(name_or_folder)
+    header = read_header(folder)
+    family = lookup(FAMILIES, header.family, kind="family")
+    began = time.perf_counter()
+    on_progress(Progress("load", 0, 1, "models", header.name))
+    backend = choose(device, dtype, quantize)
+    check_fits(folder, backend.precision)
+    with memory_told(f"loading the model '{header.name}'"):
+        network = family.load().load(folder, backend.precision)
+    on_progress(Progress("load", 1, 1, "models", header.name))
+    on_progress(Note(f"model '{header.name}' on {backend.why}"))
+    return Model(header.name, header, network, backend.precision, backend.why, time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its header; `why` says how its device and dtype were chosen, `load_s` how long loading took."""
+
+    name: str
+    header: Header
+    network: Network
+    precision: Precision
+    why: str
+    load_s: float = 0.0
+
+    def look(
+        self, path: str | Path, audio_path: str | Path | None = None, task: str = "avqa", *, require_audio: bool = False
+    ) -> Seen:
+        """The clip, decoded and encoded the way a task wants it, ready to be asked.
+
+        `audio_path` is a file whose sound replaces the clip's. Raises InputError, AudioMissing, UsageError.
+        """
+        from crab_core.registry import TASKS, lookup
+
+        sound = None if audio_path is None else Path(audio_path)
+        seen = Seen(self, Request(Path(path), task, audio_path=sound, require_audio=require_audio))
+        seen.encode(lookup(TASKS, task, kind="task").load(), Stopwatch())
+        return seen
+
+    def infer(
+        self,
+        request: Request,
+        decoding: Decoding | None = None,
+        on_text: OnText | None = None,
+        watch: Stopwatch | None = None,
+    ) -> Result:
+        """The result of one request; `on_text` hears the text piece by piece while it is written.
+
+        `watch`, if given, tells which stage failed. Raises UsageError for a wrong task or question, InputError for a
+        bad file, ResourceError if memory runs out.
+        """
+        return Seen(self, request).answer(request, decoding, on_text, watch or Stopwatch())
+
+
+@dataclass
+class Seen:
+    """A clip that a model has looked at. Its encodings are kept: a second question costs only its answer."""
+
+    model: Model
+    request: Request
+    _probe: Probe | None = None
+    _clips: dict[View, Clip] = field(default_factory=dict)
+    _encodings: dict[str, tuple[View, Encoded]] = field(default_factory=dict)
+
+    def ask(
+        self,
+        question: str | None = None,
+        task: str | None = None,
+        decoding: Decoding | None = None,
+        *,
+        reasoning: bool = True,
+        on_text: OnText | None = None,
+    ) -> Result:
+        """The result for a question, or for a task that needs none; `reasoning` asks for the reasons first.
+
+        Without a task, a question is asked as avqa; without both, the task that the clip was looked at for is done.
+        """
+        named = task or ("avqa" if question is not None else self.request.task)
+        request = replace(self.request, task=named, question=question, reasoning=reasoning)
+        return self.answer(request, decoding, on_text, Stopwatch())
+
+    def encode(self, task: Task, watch: Stopwatch) -> tuple[View, Clip, Encoded]:
+        """The clip as a task wants to see and hear it: from memory, else probed, decoded and encoded now."""
+        network = self.model.network
+        if task.name not in self._encodings:
+            with watch("probe"):
+                self._probe = self._probe or probe_for(self.request, task)
+                view = network.view(task.name, self._probe.duration_s)
+            with watch("decode"):
+                clip = self._clips[view] = self._clips.get(view) or self._decoded(view)
+            with watch("encode"), memory_told(f"looking at '{clip.path}'"):
+                self._encodings[task.name] = view, network.encode(clip, task.name)
+        view, encoded = self._encodings[task.name]
+        return view, self._clips[view], encoded
+
+    def answer(self, request: Request, decoding: Decoding | None, on_text: OnText | None, watch: Stopwatch) -> Result:
+        """The result of a request about this clip; `ask` is this with fewer words."""
+        began = time.perf_counter()
+        with watch("check"):
+            task = task_of(request)
+            prompt = task.wording(request.question, self.model.header.profile if request.reasoning else DIRECT)
+        decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
+        view, clip, encoded = self.encode(task, watch)
+        with watch("generate"), memory_told(f"answering about '{clip.path}'"):
+            generated = self.model.network.generate(encoded, prompt, decoding, on_text)
+        with watch("read"):
+            reading = task.read(generated.text, _canvas(view, clip))
+        return Result(
+            id=request.id or request.clip.name,
+            model=self.model.name,
+            task=task.name,
+            question=request.question,
+            answer=reading.answer,
+            events=reading.events,
+            boxes=reading.boxes,
+            raw_text=generated.text,
+            audio=clip.audio,
+            duration_s=clip.duration_s,
+            seconds=time.perf_counter() - began,
+            timings_s=dict(watch.spent_s),
+            notes=notes_of(self.model.header, view, clip, generated, reading),
+            seed=decoding.seed,
+        )
+
+    def _decoded(self, view: View) -> Clip:
+        from crab_core.media import load_clip
+
+        size = self.model.network.frame_size
+        with memory_told(f"decoding '{self.request.clip}'"):
+            return load_clip(self.request.clip, view, audio_path=self.request.audio_path, frame_size=size)
+
+
+def _canvas(view: View, clip: Clip) -> Canvas:
+    seconds = len(view.frame_times_s) or len(view.sound_windows_s)
+    return Canvas(clip.duration_s, seconds, view.second_s, clip.size)
