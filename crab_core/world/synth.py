@@ -125,7 +125,8 @@ def _prepare(out: Path) -> None:
     """Make the folder and take away the clips and rows of an earlier run; other files stay."""
     out.mkdir(parents=True, exist_ok=True)
     (out / LABELS).unlink(missing_ok=True)
-    for old in [*out.glob("[0-9]" * 5 + ".mp4"), *out.glob("*.mp4.part")]:
+    numbered = [path for path in out.glob("*.mp4") if path.stem.isdigit() and len(path.stem) >= 5]
+    for old in [*numbered, *out.glob("*.mp4.part")]:
         old.unlink()
 
 
