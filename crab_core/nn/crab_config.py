@@ -78,7 +78,7 @@ class CrabConfig:
     """A whole network.
 
     `llm` holds what transformers' LlamaConfig takes; `time_tags` is the number of learned embeddings of the second,
-    0 for none (the published networks have none); `profile` names the wording of the tasks, `system` the system text.
+    0 for none (the published networks have none); `system` is the system text of the chat.
     """
 
     visual: EncoderConfig
@@ -89,7 +89,6 @@ class CrabConfig:
     ilora: ILoraConfig | None = None
     time_tags: int = 0
     media: MediaConfig = MediaConfig()
-    profile: str = "train"
     system: str = "You are a helpful assistant."
 
     def __post_init__(self) -> None:

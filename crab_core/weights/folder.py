@@ -1,0 +1,184 @@
+"""A model folder: a header that says what the model is, its weights, and whatever files its family needs.
+
+    crab.json           name, family, config, licence, wording profile, how it was trained, sha256 of every other file
+    model.safetensors   tensors by name; stored in half precision or not, computed in the dtype that is asked for
+    tokenizer.json      and other small files
+
+A folder comes from a stranger: names, sizes and hashes are checked, nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crab_core.errors import ModelError, ResourceError
+
+if TYPE_CHECKING:
+    import torch
+
+HEADER = "crab.json"
+WEIGHTS = "model.safetensors"
+FORMAT = 1
+CHUNK_BYTES = 1 << 20
+ALWAYS_HASHED_BYTES = 64 << 20  # below this a hash costs under 0.1 s; larger files are hashed by `verify`
+REPAIR = "Install the package again, or fetch the model folder again."
+
+
+@dataclass(frozen=True, slots=True)
+class FileFact:
+    """What a file must be."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What `crab.json` says.
+
+    `config` belongs to the family. `profile` names the wording that the model learnt, `tasks` what it was trained on.
+    `note`, if any, is told with every result. `training` holds the recipe, seeds, generator hash and metrics.
+    """
+
+    name: str
+    family: str
+    config: Mapping[str, Any]
+    licence: str
+    profile: str = "train"
+    note: str = ""
+    tasks: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, FileFact] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise ValueError(f"format {self.format!r} is not {FORMAT}: it needs another version of crab")
+        unsafe = [name for name in self.files if name in (HEADER, ".", "..") or "/" in name or "\\" in name or not name]
+        if unsafe:
+            raise ValueError(f"file names {unsafe} are not plain names")
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Header:
+        """The header that `to_dict` wrote; raises ValueError, TypeError or KeyError for anything else."""
+        values = dict(document)
+        values["files"] = {name: FileFact(**fact) for name, fact in values.get("files", {}).items()}
+        values["tasks"] = tuple(values.get("tasks", ()))
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def read_header(folder: Path) -> Header:
+    """The header of a model folder; raises ModelError if there is none or it cannot be understood."""
+    path = folder / HEADER
+    try:
+        return Header.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as err:
+        raise ModelError(f"cannot read '{path}': {err.strerror}", hint="Give a folder with a crab.json.") from err
+    except (ValueError, TypeError, KeyError, AttributeError) as err:
+        raise ModelError(f"'{path}' is no header of a model: {err}", hint=REPAIR) from err
+
+
+def verify(folder: Path) -> Header:
+    """The header, after every file's size and sha256 were compared; raises ModelError naming the first wrong file."""
+    header = read_header(folder)
+    for name, fact in header.files.items():
+        _check_file(folder / name, fact, hashed=True)
+    return header
+
+
+def check_files(folder: Path, header: Header) -> None:
+    """The quick form of `verify` that every load does: all sizes, and the hashes of files below 64 MiB."""
+    for name, fact in header.files.items():
+        _check_file(folder / name, fact, hashed=fact.bytes < ALWAYS_HASHED_BYTES)
+
+
+def read_tensors(folder: Path, header: Header, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """All tensors of the folder, floating ones in `dtype`; raises ModelError if a file is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    check_files(folder, header)
+    tensors: dict[str, torch.Tensor] = {}
+    for name in sorted(header.files):
+        if not name.endswith(".safetensors"):
+            continue
+        try:
+            with safe_open(folder / name, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 - the file is no mapping
+                    tensor = file.get_tensor(key)
+                    tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        except (SafetensorError, OSError) as err:
+            raise ModelError(f"the weights '{folder / name}' cannot be read: {err}", hint=REPAIR) from err
+    return tensors
+
+
+def write_folder(
+    folder: Path, header: Header, tensors: Mapping[str, torch.Tensor], files: Mapping[str, bytes] | None = None
+) -> Header:
+    """Writes a model folder in one step: it is there complete, or as it was before. Gives the header with its hashes.
+
+    `files` are further files by name. An older folder of that name is replaced. Raises ResourceError if the disk does
+    not take it.
+    """
+    from safetensors.torch import save
+
+    contents = {WEIGHTS: save({name: tensor.contiguous() for name, tensor in tensors.items()}), **(files or {})}
+    facts = {name: FileFact(hashlib.sha256(data).hexdigest(), len(data)) for name, data in contents.items()}
+    complete = dataclasses.replace(header, files=facts)
+    text = json.dumps(complete.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as parking:
+            fresh = Path(parking) / "new"
+            fresh.mkdir()
+            for name, data in {**contents, HEADER: text.encode()}.items():
+                (fresh / name).write_bytes(data)
+            _swap(fresh, folder, Path(parking) / "old")
+    except OSError as err:
+        raise ResourceError(
+            f"cannot write the model folder '{folder}': {err.strerror}", hint="Check the disk."
+        ) from err
+    return complete
+
+
+def _swap(fresh: Path, folder: Path, aside: Path) -> None:
+    """Puts a finished folder in its place; an older one is moved aside first and brought back if that fails."""
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if aside.exists():
+            shutil.move(aside, folder)
+        raise
+
+
+def _check_file(path: Path, fact: FileFact, *, hashed: bool) -> None:
+    try:
+        size = path.stat().st_size
+        if size != fact.bytes:
+            raise ModelError(f"'{path}' is damaged: {size} bytes instead of {fact.bytes}", hint=REPAIR)
+        if hashed and (found := sha256_of(path)) != fact.sha256:
+            raise ModelError(f"'{path}' is damaged: sha256 '{found[:12]}…' is not '{fact.sha256[:12]}…'", hint=REPAIR)
+    except OSError as err:
+        raise ModelError(f"cannot read '{path}': {err.strerror}", hint=REPAIR) from err
+
+
+def sha256_of(path: Path) -> str:
+    """The hexadecimal sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
