@@ -52,7 +52,7 @@ class ConvVisualEncoder(nn.Module):
         self.stem = nn.Sequential(conv_block(3, first, 2), conv_block(first, second, 2))
         self.middle = nn.Sequential(conv_block(second, third, 2), ResidualBlock(third))
         self.top = nn.Sequential(conv_block(third, last, 2), ResidualBlock(last))
-        self.position = nn.Parameter(torch.randn((image_px // 16) ** 2, last) * 0.1)
+        self.position = nn.Parameter(torch.randn((image_px // 16) ** 2, last) * 0.5)
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """(N, 3, H, W) -> [(N, (H/8)(W/8), D1), (N, (H/16)(W/16), D)]."""

@@ -1,0 +1,47 @@
+"""Encoder outputs of a pool, computed once: language stages read them instead of pixels and sound.
+
+Letters: n clips, T seconds, P patches, D width, k sound tokens a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from crab_core.nn.crab import CrabModel
+from crab_core.progress import Listener, Progress, ignore
+from crab_core.train.batches import pictures
+from crab_core.train.pool import SECONDS, Pool
+
+CLIPS_AT_ONCE = 10
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the encoders gave for every second: seen (n, T, P, D) and heard (n, T, k, D), float16."""
+
+    seen: torch.Tensor
+    heard: torch.Tensor
+
+
+@torch.no_grad()
+def encode_pool(
+    model: CrabModel, pool: Pool, mean: Sequence[float], std: Sequence[float], *, on_progress: Listener = ignore
+) -> Features:
+    """The features of every clip of a pool; seconds past a clip's end hold what black and silence give."""
+    model.eval()
+    seen, heard = [], []
+    for start in range(0, len(pool), CLIPS_AT_ONCE):
+        frames = pool.frames[start : start + CLIPS_AT_ONCE]
+        count = len(frames)
+        shots = pictures(frames.reshape(-1, *frames.shape[2:]), mean, std)
+        patches = model.visual_encoder(shots)[-1]
+        seen.append(patches.reshape(count, SECONDS, *patches.shape[1:]).half())
+        banks = torch.from_numpy(pool.banks[start : start + CLIPS_AT_ONCE]).float()
+        tokens = model.audio_encoder(banks.flatten(0, 1))
+        heard.append(tokens.reshape(count, SECONDS, *tokens.shape[1:]).half())
+        if start % (CLIPS_AT_ONCE * 20) == 0:
+            on_progress(Progress("encode", start + count, len(pool), "clips", pool.plan.split))
+    return Features(torch.cat(seen), torch.cat(heard))

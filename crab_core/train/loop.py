@@ -1,0 +1,189 @@
+"""A training run: settings -> tokenizer, network, pools -> stage after stage -> a model folder after each of them.
+
+A run that was killed goes on where it was: finished stages are read from their folders, the stage under way from its
+last checkpoint, rendered clips and encoder features from the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from crab_core.config import load_config
+from crab_core.progress import Listener, Note, ignore
+from crab_core.train.features import Features, encode_pool
+from crab_core.train.pool import Pool, PoolPlan, open_pool
+from crab_core.train.settings import Stage, TrainSettings
+from crab_core.train.targets import THINGS, DenseTargets, dense_targets
+from crab_core.train.trainer import train_stage
+from crab_core.world.bank import load_bank
+from crab_core.world.classes import SOUNDING
+from crab_core.world.scene import Scene, fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from crab_core.nn.crab import CrabModel
+
+CORPUS_CLIPS = 4_000
+
+
+def run(
+    config: Path, overrides: Sequence[str] = (), *, out: Path, resume: bool = True, on_progress: Listener = ignore
+) -> Path:
+    """Trains as the YAML file says and gives the folder of the finished model, `out/model`.
+
+    Raises ConfigError with every mistake of the file before anything is loaded, UsageError if `out` holds another run.
+    """
+    settings = load_config(TrainSettings, config, overrides)
+    return Training(settings, out, resume, on_progress).finish()
+
+
+@dataclass
+class Training:
+    """One run in one folder; what is dear is made when first asked for."""
+
+    settings: TrainSettings
+    out: Path
+    resume: bool = True
+    on_progress: Listener = ignore
+    curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+
+    def finish(self) -> Path:
+        """Trains every stage that has not ended yet; the last one's folder is the model."""
+        from crab_core.train.record import check_same_run, write_run
+
+        if self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        check_same_run(self.out, self.settings, resume=self.resume)
+        write_run(self.out, self.settings, fingerprint(load_bank()))
+        model: CrabModel | None = None
+        for stage in self.settings.stages:
+            if self.resume and self.stage_folder(stage).joinpath("crab.json").exists():
+                model = None
+                last = stage
+                continue
+            model = self.train(model or self.start(stage), stage)
+            last = stage
+        return self.stage_folder(last)
+
+    def stage_folder(self, stage: Stage) -> Path:
+        """Where the model lies as it was after a stage; the last one is `out/model`."""
+        return self.out / ("model" if stage == self.settings.stages[-1] else stage.name)
+
+    def start(self, stage: Stage) -> CrabModel:
+        """The network before a stage: that of the stage before, or a new one."""
+        from crab_core.train.network import new_model, read_model
+
+        at = self.settings.stages.index(stage)
+        if at:
+            return read_model(self.stage_folder(self.settings.stages[at - 1]))
+        torch.manual_seed(self.settings.seed)
+        return new_model(self.settings.network, self.tokenizer)
+
+    def train(self, model: CrabModel, stage: Stage) -> CrabModel:
+        """One stage, from its last checkpoint if there is one, and its model folder."""
+        from crab_core.train.network import add_ilora, only_train, write_model
+
+        torch.manual_seed(self.settings.seed)
+        if stage.ilora is not None and model.config.ilora is None:
+            model = add_ilora(model, stage.ilora)
+        trained = only_train(model, stage.train)
+        self.on_progress(Note(f"stage '{stage.name}': {trained / 1e6:.2f} M parameters learn, {stage.steps} steps"))
+        module, make_batch = self.task_of(model, stage)
+        began = time.monotonic()
+        curve = train_stage(
+            module,
+            stage,
+            make_batch,
+            self.out / "checkpoints" / stage.name,
+            seed=self.settings.seed,
+            resume=self.resume,
+            on_progress=self.on_progress,
+        )
+        model.eval()
+        facts = {"stage": stage.name, "seconds": round(time.monotonic() - began), "curve": curve}
+        write_model(model, self.tokenizer, self.stage_folder(stage), self.settings, facts)
+        return model
+
+    def task_of(self, model: CrabModel, stage: Stage) -> tuple[torch.nn.Module, Any]:
+        """The module that learns in a stage and what makes its batches."""
+        from crab_core.train.batches import audio_batches, language_batches, visual_batches
+        from crab_core.train.dense import AudioStage, VisualStage
+        from crab_core.train.language import LanguageStage
+        from crab_core.train.texts import RowMaker
+
+        seed = self.settings.seed
+        if stage.kind == "visual":
+            media = model.config.media
+            make = visual_batches(self.pool, self.targets, seed, media.mean, media.std)
+            return VisualStage(model, len(THINGS)), make
+        if stage.kind == "audio":
+            return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
+        features = self.features(model)
+        rows = RowMaker(self.tokenizer, model, self.scenes, stage)
+        return LanguageStage(model), language_batches(
+            features.seen, features.heard, self.targets.seconds, rows, seed
+        )
+
+    @cached_property
+    def plan(self) -> PoolPlan:
+        """Which clips the run learns from."""
+        data = self.settings.data
+        return PoolPlan("train", data.clips, data.seed, data.short_share)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The rendered clips."""
+        return open_pool(
+            self.plan, self.out / "cache", processes=self.settings.data.processes, on_progress=self.on_progress
+        )
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """The scenes of the clips, in order."""
+        return [self.plan.scene(index) for index in range(self.plan.clips)]
+
+    @cached_property
+    def targets(self) -> DenseTargets:
+        """The dense labels of the clips."""
+        return dense_targets(self.pool, self.scenes)
+
+    def features(self, model: CrabModel) -> Features:
+        """What the encoders give for every clip, from the cache if these very encoders were asked before."""
+        from crab_core.train.network import encoder_key
+
+        path = self.out / "cache" / f"features-{self.plan.key}-{encoder_key(model)}.pt"
+        if path.exists():
+            return Features(**torch.load(path, weights_only=True, mmap=True))
+        media = model.config.media
+        features = encode_pool(model, self.pool, media.mean, media.std, on_progress=self.on_progress)
+        torch.save({"seen": features.seen, "heard": features.heard}, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+        return features
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of the run, learnt from the world's texts once and kept."""
+        from transformers import PreTrainedTokenizerFast
+
+        from crab_core.train.tokenizer import build_tokenizer, world_corpus
+
+        folder = self.out / "tokenizer"
+        if folder.joinpath("tokenizer.json").exists():
+            return PreTrainedTokenizerFast.from_pretrained(folder)
+        tokenizer = build_tokenizer(world_corpus(CORPUS_CLIPS, self.settings.data.seed), self.settings.vocabulary)
+        tokenizer.save_pretrained(folder)
+        return tokenizer
+
+
+def summary(settings: TrainSettings) -> dict[str, Any]:
+    """The settings as plain JSON values, for the run's record."""
+    return dict(json.loads(json.dumps(asdict(settings), default=dict)))

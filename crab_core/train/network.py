@@ -1,0 +1,105 @@
+"""A run's network: built anew, extended by I-LoRA, frozen but for the parts that learn, written as a model folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab_config import CrabConfig, ILoraConfig
+from crab_core.nn.qformer import Projector
+from crab_core.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+LORA_MARK = "lora_"
+PARTS_OF: Mapping[str, tuple[str, ...]] = {
+    "visual_encoder": ("visual_encoder.",),
+    "audio_encoder": ("audio_encoder.",),
+    "vl_projector": ("vl_projector.",),
+    "al_projector": ("al_projector.",),
+    "tags": ("video_tags.", "audio_tags."),
+    "llm": ("llm.",),
+}
+
+
+def new_model(network: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> CrabModel:
+    """The network of a config with random weights and the tokenizer's vocabulary; raises ValueError for a bad config."""
+    llm = {
+        **network["llm"],
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    model = CrabModel(CrabConfig.from_dict({**network, "llm": llm}))
+    for projector in (model.vl_projector, model.al_projector):
+        _wake(projector)
+    return model
+
+
+def _wake(projector: Projector) -> None:
+    """Larger random weights than BERT's 0.02: a narrow Q-Former would look everywhere alike for thousands of steps."""
+    nn.init.normal_(projector.queries, std=1.0)
+    for module in projector.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+
+
+def add_ilora(model: CrabModel, ilora: Mapping[str, Any]) -> CrabModel:
+    """The same network with an I-LoRA that starts as the identity."""
+    model.add_ilora(ILoraConfig(**ilora))
+    return model
+
+
+def part_of(name: str) -> str | None:
+    """The part of the network that a parameter belongs to: `llm.model.layers.0...lora_A` -> `ilora`."""
+    if LORA_MARK in name:
+        return "ilora"
+    for part, prefixes in PARTS_OF.items():
+        if name.startswith(prefixes):
+            return part
+    return None
+
+
+def only_train(model: nn.Module, parts: Sequence[str]) -> int:
+    """Lets exactly these parts learn and gives how many parameters that are."""
+    count = 0
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(part_of(name) in parts)
+        count += parameter.numel() * parameter.requires_grad
+    return count
+
+
+def encoder_key(model: CrabModel) -> str:
+    """A name that changes with the encoders' weights."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if part_of(name) in ("visual_encoder", "audio_encoder"):
+            digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def with_vocabulary(network: Mapping[str, Any]) -> CrabConfig:
+    """The config that a run's `network` describes, for checking it before anything is built."""
+    return CrabConfig.from_dict({**network, "llm": {"vocab_size": 1, **network.get("llm", {})}})
+
+
+def describe(model: CrabModel) -> dict[str, int]:
+    """How many parameters each part has."""
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        part = part_of(name) or "other"
+        counts[part] = counts.get(part, 0) + parameter.numel()
+    return counts
+
+
+def settings_of(settings: TrainSettings) -> dict[str, Any]:
+    """The settings as plain JSON values."""
+    return dataclasses.asdict(settings)

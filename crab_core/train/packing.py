@@ -1,0 +1,82 @@
+"""Several texts about one clip in one row: they share the media prefix and cannot see one another.
+
+A packed row computes what separate rows would, so that a further question costs only its own tokens (tested against
+separate rows). Letters: B rows, L positions of a row, K texts of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+
+IGNORED = -100
+VIDEO, AUDIO, PADDING = -1, -2, 0  # stand-ins for rows of features in the ids, and the id of padding
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One prompt and its target as token ids; the prompt starts behind the shared prefix."""
+
+    prompt: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The shared prefix (ids, with VIDEO and AUDIO where features go) and the texts that follow it."""
+
+    prefix: tuple[int, ...]
+    texts: tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch: ids, positions, labels (B, L), attention (B, 1, L, L) bool, and where features go (B, L) bool."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    labels: torch.Tensor
+    attention: torch.Tensor
+    video: torch.Tensor
+    audio: torch.Tensor
+
+    def to_dict(self) -> dict[str, torch.Tensor]:
+        """The tensors by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+def pack(rows: Sequence[Row]) -> Packed:
+    """The rows as one right-padded batch; each text attends to the prefix and to itself, causally."""
+    lengths = [len(row.prefix) + sum(len(text.prompt) + len(text.target) for text in row.texts) for row in rows]
+    shape = (len(rows), max(lengths))
+    ids, positions = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    labels, groups = torch.full(shape, IGNORED), torch.full(shape, -1)  # group 0 is the prefix, -1 is padding
+    for at, row in enumerate(rows):
+        filled = _fill(row)
+        for tensor, values in zip((ids, positions, labels, groups), filled, strict=True):
+            tensor[at, : len(values)] = torch.tensor(values)
+    video, audio = ids == VIDEO, ids == AUDIO
+    return Packed(ids.clamp_min(PADDING), positions, labels, _attention(groups), video, audio)
+
+
+def _fill(row: Row) -> tuple[list[int], list[int], list[int], list[int]]:
+    start = len(row.prefix)
+    ids, positions = list(row.prefix), list(range(start))
+    labels, groups = [IGNORED] * start, [0] * start
+    for number, text in enumerate(row.texts, start=1):
+        length = len(text.prompt) + len(text.target)
+        ids += [*text.prompt, *text.target]
+        positions += range(start, start + length)
+        labels += [*[IGNORED] * len(text.prompt), *text.target]
+        groups += [number] * length
+    return ids, positions, labels, groups
+
+
+def _attention(groups: torch.Tensor) -> torch.Tensor:
+    length = groups.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    of_prefix = (groups == 0)[:, None, :]  # (B, 1, L) keys that all see
+    same = groups[:, :, None] == groups[:, None, :]  # (B, L, L)
+    return ((of_prefix | same) & causal)[:, None]  # (B, 1, L, L)
