@@ -228,14 +228,15 @@ def test_the_command_line_imports_nothing_heavy(tmp_path):
 
 
 def test_every_module_imports_and_importing_does_nothing(tmp_path):
-    """Nothing is printed, no file is made and no logging is set up."""
+    """Nothing is printed, no file is made, no logging is set up, and 4-bit packages wait until they are asked for."""
     names = [source.module for source in sources() if not source.module.endswith("__main__")]
     done = run_python(
-        "import importlib, logging\n"
+        "import importlib, logging, sys\n"
         "before = list(logging.getLogger().handlers)\n"
         f"for name in {names!r}:\n"
         "    importlib.import_module(name)\n"
-        "assert logging.getLogger().handlers == before, 'the root logger was changed'\n",
+        "assert logging.getLogger().handlers == before, 'the root logger was changed'\n"
+        "assert 'bitsandbytes' not in sys.modules, 'bitsandbytes was imported unasked'\n",
         tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,112 @@
+"""What is generated is fresh, and what the pages promise is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from crab_core.evaluate.bootstrap import Score
+from crab_core.evaluate.report import Line, Report, Table
+
+PAGES = ["README.md", "docs/design.md", "docs/models.md", "docs/errors.md", "docs/extending.md", "CHANGELOG.md"]
+
+
+def script(repo, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, repo / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def readme_commands(repo) -> list[str]:
+    done = subprocess.run([repo / ".ci" / "run", "--list"], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_the_error_catalogue_is_fresh(repo):
+    page = (repo / "docs/errors.md").read_text(encoding="utf-8")
+    assert page == script(repo, "error_catalogue").page(), "run: python docs/error_catalogue.py"
+
+
+def test_the_error_catalogue_tells_each_class_once(repo):
+    page = script(repo, "error_catalogue").page()
+    assert page.count("| `InputError` | 3 |") == 1
+    assert "| `MissingExtra` | 2 | A feature needs an optional package" in page
+
+
+def test_the_model_card_is_fresh(repo):
+    card = script(repo, "model_card")
+    page = (repo / "docs/models.md").read_text(encoding="utf-8")
+    assert page == card.filled(page, card.current()), "run: python docs/model_card.py"
+
+
+def test_the_model_card_holds_the_scores(repo):
+    card = script(repo, "model_card")
+    line = Line("all", Score(0.75, 0.7, 0.8, 40, 10), {"majority": Score(0.5, 0.4, 0.6, 40, 10)})
+    report = Report("mini", {"seed": "0", "commit": "abc"}, (Table("AVQA, held-out clips", (line,)),))
+    page = card.filled("before\n<!-- scores:mini -->\nold\n<!-- /scores:mini -->\nafter\n", report)
+    assert page.startswith("before\n<!-- scores:mini -->\n\n* seed: 0\n* commit: abc\n\n### AVQA, held-out clips\n")
+    assert "| all | 0.750 | 0.700 to 0.800 | 0.500 | 40 | 10 |\n" in page
+    assert page.endswith("<!-- /scores:mini -->\nafter\n")
+    assert "old" not in page
+    assert card.filled(page, report) == page
+
+
+def test_a_card_without_markers_is_refused(repo):
+    with pytest.raises(ValueError, match="needs one pair of scores:mini markers, and has 0"):
+        script(repo, "model_card").filled("no markers", None)
+
+
+def test_readme_installs_asks_and_tests_by_line_25(repo):
+    commands = readme_commands(repo)
+    assert "pip install -c constraints.txt -e '.[dev]'" in commands[0]
+    assert commands[1].startswith("crab infer examples/clips/")
+    assert commands[-1] == "pytest"
+    lines = (repo / "README.md").read_text(encoding="utf-8").splitlines()
+    assert all(f"$ {command}" in lines[:25] for command in commands)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(repo, name):
+    page = repo / name
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_clips_of_the_readme_are_shipped(repo):
+    named = set(re.findall(r"examples/clips/\S+\.mp4", (repo / "README.md").read_text(encoding="utf-8")))
+    assert named
+    assert [name for name in sorted(named) if not (repo / name).is_file()] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_commands_that_pages_name_exist(repo, name):
+    from typer.main import get_command
+
+    from crab_cli.app import app
+
+    known = set(get_command(app).commands)
+    told = re.findall(r"(?:^\$ |`)crab ([a-z]+)", (repo / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(told) <= known
+
+
+@pytest.mark.parametrize(
+    ("example", "arguments", "expected"),
+    [
+        ("ask.py", '{clips}/00000.mp4 "How many things are in the video?"', r"How many .* -> \w+"),
+        ("events.py", "{clips}/00000.mp4", r"(audio|visual|both) +[.#]+ \w+ \d+ to \d+ s"),
+        ("score.py", "{clips} 1", r"\| all \| [01]\.\d{3} \|"),
+    ],
+)
+def test_examples_run(repo, example, arguments, expected):
+    command = [sys.executable, repo / "examples" / example]
+    command += shlex.split(arguments.format(clips=repo / "examples" / "clips"))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(expected, done.stdout)
