@@ -5,10 +5,19 @@ Registered by the fixture `fake_model`; its model folder holds a header and one 
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
+import numpy as np
+import pytest
+
+from crab_core import registry
 from crab_core.families._base import Encoded, Generated, OnText, Precision
 from crab_core.types import Clip, Decoding, Prompt, View
 
@@ -89,3 +98,65 @@ class FakeFamily:
 
 
 FAMILY = FakeFamily()
+
+
+def write_model(folder: Path, **header: object) -> Path:
+    """A model folder of the fake family with eight weights in it."""
+    weights = {"w": {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32]}}
+    described = json.dumps(weights).encode()
+    data = struct.pack("<Q", len(described)) + described + bytes(32)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(data)
+    facts = {"model.safetensors": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
+    document = {
+        "name": "fake",
+        "family": "fake",
+        "config": {},
+        "licence": "none",
+        "files": facts,
+        "format": 1,
+        **header,
+    }
+    (folder / "crab.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+def write_clip(path: Path, seconds: float = 3.0, *, sound: bool = True, pictures: bool = True) -> Path:
+    """A small clip: a moving square and a 440 Hz tone."""
+    rate, fps = 16_000, 4
+    with av.open(path, "w") as container:
+        video = container.add_stream("mpeg4", rate=fps, width=32, height=24, pix_fmt="yuv420p") if pictures else None
+        audio = container.add_stream("aac", rate=rate, layout="mono") if sound else None
+        if video is not None:
+            for i in range(int(seconds * fps)):
+                picture = np.full((24, 32, 3), i * 7 % 256, np.uint8)
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
+            container.mux(video.encode())
+        if audio is not None:
+            tone = np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * 440 / rate).astype(np.float32)[None] / 2
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate = rate
+            container.mux(audio.encode(frame))
+            container.mux(audio.encode())
+    return path
+
+
+@pytest.fixture
+def family(monkeypatch: pytest.MonkeyPatch) -> FakeFamily:
+    """The fake family, fresh and registered as `fake`."""
+    fresh = FakeFamily()
+    monkeypatch.setattr(sys.modules[__name__], "FAMILY", fresh)
+    monkeypatch.setitem(registry.FAMILIES, "fake", registry.Entry(f"{__name__}:FAMILY", "says what it is told"))
+    return fresh
+
+
+@pytest.fixture
+def folder(family: FakeFamily, tmp_path: Path) -> Path:
+    """A model folder of the fake family."""
+    return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Three seconds with pictures and sound."""
+    return write_clip(tmp_path / "clip.mp4")

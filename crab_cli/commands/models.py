@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crab_cli import options
+from crab_cli.output import Output
 
 if TYPE_CHECKING:
-    pass
+    from crab_core.weights.folder import Header
+    from crab_core.weights.spec import ModelSpec
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -21,7 +24,7 @@ def _root() -> None:
 
 @app.command("list")
 def list_models(json: options.Json = False) -> None:
-    """List every model that has a name.
+    """List every model that has a name: name, state, tasks, what it is.
 
     \b
     Examples:
@@ -29,3 +32,94 @@ def list_models(json: options.Json = False) -> None:
       crab models list --json
       crab models list | cut -f1
     """
+    from crab_core.weights.catalog import MODELS
+
+    output = Output(as_json=json)
+    if json:
+        output.document([_spec_facts(spec) for spec in MODELS.values()])
+        return
+    rows = [(spec.name, spec.status, " ".join(spec.tasks), spec.summary) for spec in MODELS.values()]
+    output.rows(("name", "state", "tasks", "summary"), rows)
+
+
+@app.command("info")
+def info(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model by name, or its folder.", autocompletion=options.complete_model, show_default=False
+        ),
+    ],
+    json: options.Json = False,
+) -> None:
+    """Tell what is known of a model: sources, licence, size, training.
+
+    \b
+    Examples:
+      crab models info mini
+      crab models info crab-7b --json
+      crab models info runs/mini/model
+    """
+    facts = _facts(name)
+    output = Output(as_json=json)
+    if json:
+        output.document(facts)
+    else:
+        output.rows(
+            ("what", "found"), [(key, _shown(value)) for key, value in facts.items() if value not in ("", [], {})]
+        )
+
+
+def _facts(name: str) -> dict[str, Any]:
+    """What the catalogue and, if it is on this machine, the model folder say."""
+    from crab_core.engine.resolve import folder_of
+    from crab_core.weights.catalog import MODELS
+
+    spec = MODELS.get(name)
+    if spec is None:
+        return _folder_facts(folder_of(name))
+    if spec.embedded is None:
+        return _spec_facts(spec)
+    return {**_spec_facts(spec), **_folder_facts(spec.folder())}
+
+
+def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "family": spec.family,
+        "state": spec.status,
+        "summary": spec.summary,
+        "licence": spec.licence,
+        "tasks": list(spec.tasks),
+        "memory_gib": dict(spec.memory_gib),
+        "scores": dict(spec.scores),
+        "paper": spec.paper,
+        "sources": [source.repository for source in spec.sources],
+    }
+
+
+def _folder_facts(folder: Path) -> dict[str, Any]:
+    from crab_core.engine.memory import parameters_of
+    from crab_core.weights.folder import read_header
+
+    header: Header = read_header(folder)
+    return {
+        "name": header.name,
+        "family": header.family,
+        "licence": header.licence,
+        "tasks": list(header.tasks),
+        "folder": str(folder),
+        "parameters": sum(parameters_of(folder / file) for file in header.files if file.endswith(".safetensors")),
+        "bytes": sum(fact.bytes for fact in header.files.values()),
+        "sha256": {file: fact.sha256 for file, fact in header.files.items()},
+        "note": header.note,
+        "training": dict(header.training),
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -47,15 +47,23 @@ def probe_for(request: Request, task: Task) -> Probe:
     from crab_core.media import probe
 
     found = probe(request.clip, request.audio_path)
-    if not found.has_audio and (task.listens or request.require_audio):
+    require(request, task, sound=found.has_audio, picture=found.has_video)
+    return found
+
+
+def require(request: Request, task: Task, *, sound: bool, picture: bool) -> None:
+    """Refuse a clip that lacks what the task or the user cannot do without; for headers and decoded clips.
+
+    Raises AudioMissing for lacking sound, InputError for lacking pictures.
+    """
+    if not sound and (task.listens or request.require_audio):
         why = f"task '{task.name}' listens" if task.listens else "--require-audio was given"
         raise AudioMissing(f"no sound in '{request.clip}', and {why}", hint=_cure(request))
-    if not found.has_video and task.looks:
+    if not picture and task.looks:
         raise InputError(
             f"no picture in '{request.clip}', and task '{task.name}' looks",
             hint="Give a video or a picture; a sound file goes beside it: --audio FILE",
         )
-    return found
 
 
 def _example(clip: Path) -> str:

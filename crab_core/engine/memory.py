@@ -56,7 +56,10 @@ def parameters_of(path: Path) -> int:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > LONGEST_HEADER:
                 raise ValueError("header too long")
-            header = json.loads(file.read(length))
+            text = file.read(length)
+        if len(text) < length:
+            raise ValueError("header cut off")
+        header = json.loads(text)
         shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
         return sum(math.prod(shape) for shape in shapes)
     except OSError as err:

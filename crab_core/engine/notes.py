@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from crab_core.weights.folder import Header
 
 
-def notes_of(header: Header, view: View, clip: Clip, generated: Generated, reading: Reading) -> tuple[str, ...]:
+def notes_of(
+    header: Header, task: str, view: View, clip: Clip, generated: Generated, reading: Reading
+) -> tuple[str, ...]:
     """Every note of a result in reading order: the file, its length, the text, the model. None comes twice."""
     notes = [*clip.notes, *_length(view, clip), *_text(generated), *reading.problems]
+    if header.tasks and task not in header.tasks:
+        notes.append(f"model '{header.name}' was not trained on task '{task}', only on {', '.join(header.tasks)}")
     notes += [header.note] if header.note else []
     return tuple(dict.fromkeys(notes))
 

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crab_core.engine.checks import probe_for, task_of
+from crab_core.engine.checks import probe_for, require, task_of
 from crab_core.engine.memory import check_fits, memory_told
 from crab_core.engine.notes import notes_of
 from crab_core.engine.stopwatch import Stopwatch
+from crab_core.errors import ModelError
 from crab_core.progress import Listener, Note, Progress, ignore
 from crab_core.types import Canvas, Clip, Decoding, Request, Result, View
 
 if TYPE_CHECKING:
-    from crab_core.families._base import Encoded, Network, OnText, Precision
+    from crab_core.families._base import Encoded, Family, Network, OnText, Precision
     from crab_core.media import Probe
     from crab_core.tasks._base import Task
     from crab_core.weights.folder import Header
@@ -45,19 +46,18 @@ def load(
     """
     from crab_core.engine.device import check_names, choose
     from crab_core.engine.resolve import folder_of
-    from crab_core.registry import FAMILIES, lookup
     from crab_core.weights.folder import read_header
 
     check_names(device, dtype, quantize)
     folder = folder_of(name_or_folder)
     header = read_header(folder)
-    family = lookup(FAMILIES, header.family, kind="family")
+    family = _family_of(header)
     began = time.perf_counter()
     on_progress(Progress("load", 0, 1, "models", header.name))
     backend = choose(device, dtype, quantize)
     check_fits(folder, backend.precision)
     with memory_told(f"loading the model '{header.name}'"):
-        network = family.load().load(folder, backend.precision)
+        network = family.load(folder, backend.precision)
     on_progress(Progress("load", 1, 1, "models", header.name))
     on_progress(Note(f"model '{header.name}' on {backend.why}"))
     return Model(header.name, header, network, backend.precision, backend.why, time.perf_counter() - began)
@@ -139,6 +139,7 @@ class Seen:
                 view = network.view(task.name, self._probe.duration_s)
             with watch("decode"):
                 clip = self._clips[view] = self._clips.get(view) or self._decoded(view)
+                require(self.request, task, sound=clip.has_sound, picture=clip.has_frames)
             with watch("encode"), memory_told(f"looking at '{clip.path}'"):
                 self._encodings[task.name] = view, network.encode(clip, task.name)
         view, encoded = self._encodings[task.name]
@@ -169,7 +170,7 @@ class Seen:
             duration_s=clip.duration_s,
             seconds=time.perf_counter() - began,
             timings_s=dict(watch.spent_s),
-            notes=notes_of(self.model.header, view, clip, generated, reading),
+            notes=notes_of(self.model.header, task.name, view, clip, generated, reading),
             seed=decoding.seed,
         )
 
@@ -179,6 +180,16 @@ class Seen:
         size = self.model.network.frame_size
         with memory_told(f"decoding '{self.request.clip}'"):
             return load_clip(self.request.clip, view, audio_path=self.request.audio_path, frame_size=size)
+
+
+def _family_of(header: Header) -> Family:
+    from crab_core.registry import FAMILIES, suggest
+
+    if header.family not in FAMILIES:
+        hint = suggest(header.family, list(FAMILIES), kind="family")
+        raise ModelError(f"the model '{header.name}' is of an unknown family '{header.family}'", hint=hint)
+    family: Family = FAMILIES[header.family].load()
+    return family
 
 
 def _canvas(view: View, clip: Clip) -> Canvas:

@@ -32,9 +32,8 @@ RESULT = Result(
 EVENTS = replace(RESULT, task="ave", events=(Event("dog", 0.0, 2.5), Event("a\tcat", 3.0, 4.0, "audio")))
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both streams are a terminal that knows styles."""
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both streams are a terminal that knows styles; called in the test, when pytest has put its streams in place."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     for stream in (sys.stdout, sys.stderr):
@@ -73,8 +72,8 @@ def test_events_are_tab_separated_in_a_pipe(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "0\t2.5\tboth\tdog\n3\t4\taudio\ta\\tcat\n"
 
 
-@pytest.mark.usefixtures("terminal")
-def test_events_are_aligned_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_are_aligned_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    on_terminal(monkeypatch)
     Output().result(EVENTS)
     assert capsys.readouterr().out.splitlines() == [
         "start_s  end_s  track  label",
@@ -83,8 +82,10 @@ def test_events_are_aligned_on_a_terminal(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
-@pytest.mark.usefixtures("terminal")
-def test_reasoning_streams_dim_and_the_answer_stands_bold(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reasoning_streams_dim_and_the_answer_stands_bold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_terminal(monkeypatch)
     output = Output()
     heard = output.stream(TASKS["avqa"].load())
     assert heard is not None
@@ -96,8 +97,8 @@ def test_reasoning_streams_dim_and_the_answer_stands_bold(capsys: pytest.Capture
     assert said.err == f"{DIM}The dog{PLAIN}{DIM} is heard.{PLAIN}\nnote: a note\n"
 
 
-@pytest.mark.usefixtures("terminal")
-def test_a_caption_streams_to_stdout_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_caption_streams_to_stdout_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    on_terminal(monkeypatch)
     output = Output()
     heard = output.stream(TASKS["avcap"].load())
     assert heard is not None
@@ -107,11 +108,11 @@ def test_a_caption_streams_to_stdout_once(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr() == (f"{BOLD}a dog{PLAIN}{BOLD} barks{PLAIN}\n", "")
 
 
-@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_no_styles_where_they_are_not_wanted(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    on_terminal(monkeypatch)
     monkeypatch.setenv(name, value)
     Output().result(RESULT)
     assert capsys.readouterr() == ("dog\n", "The dog is heard.\nnote: a note\n")
