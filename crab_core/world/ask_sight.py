@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, yes_no
+from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, noun, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
 from crab_core.world.narration import a, at, listed, see, see_starts, span
@@ -91,7 +91,7 @@ def appears_first(view: View, dice: Dice) -> Draft | None:
 
 def what_seen(view: View, dice: Dice) -> Draft | None:
     """What do you see? The answer lists everything once."""
-    return Draft(listed(list(view.seen_by)), "", {}) if view.seen else None
+    return Draft(listed(list(view.seen_by)), "", noun(dice, view.seen_by)) if view.seen else None
 
 
 def when_seen(view: View, dice: Dice) -> Draft | None:

@@ -61,7 +61,7 @@ def longer(view: View, dice: Dice) -> Draft | None:
 
 def what_heard(view: View, dice: Dice) -> Draft | None:
     """What do you hear? The answer lists everything once."""
-    return Draft(listed(list(view.heard_by)), "", {}) if view.heard else None
+    return Draft(listed(list(view.heard_by)), "", noun(dice, view.heard_by)) if view.heard else None
 
 
 def when_heard(view: View, dice: Dice) -> Draft | None:

@@ -189,6 +189,12 @@ def test_no_text_makes_a_reader_raise(task: str, text: str, canvas: Canvas) -> N
     assert all(0 <= event.start_s < event.end_s <= canvas.duration_s for event in reading.events)
 
 
+@pytest.mark.parametrize("task", READERS)
+@pytest.mark.parametrize("text", ["(1" + " " * 20_000, "so" + "\n" * 20_000, "<" * 5_000, "<event>(1 " * 2_000])
+def test_an_endless_text_is_read_at_once(task: str, text: str) -> None:
+    assert READERS[task](f"<event> {text}", TEN).answer is not None
+
+
 @given(text=NOISE)
 def test_an_answer_read_and_written_is_read_the_same(text: str) -> None:
     answer = read_answer(text, TEN).answer
