@@ -43,7 +43,8 @@ def build(target: Path, *, held_out: bool = False, listen: Listener = ignore) ->
             drawn[style.key] = {name: [png(sprite) for sprite in each] for name, each in found.items()}
     for font in fonts:
         listen(Progress("bank", len(drawn) + len(played), total, "sources", font.key))
-        check(font.path, font.sha256)
+        if font.path is not None:
+            check(font.path, font.sha256)
         played[font.key] = {name: [np.clip(wave, -1, 1) for wave in each] for name, each in sounds(font).items()}
     write_bank(target, sprites=drawn, sounds=played)
     listen(Progress("bank", total, total, "sources"))

@@ -17,7 +17,9 @@ import numpy as np
 from crab_core.errors import ResourceError
 from crab_core.world.build_bank.waves import Wave, resample
 
-RENDER_RATE_HZ = 48_000  # fluidsynth does not filter when it plays below a sample's own rate: render high, then resample
+RENDER_RATE_HZ = (
+    48_000  # fluidsynth does not filter when it plays below a sample's own rate: render high, then resample
+)
 TICKS_PER_S = 960  # 480 ticks a quarter note at the default 120 beats a minute
 DRUM_CHANNEL = 9
 GAP_S = 0.25

@@ -29,20 +29,22 @@ class Drawings:
 
 @dataclass(frozen=True, slots=True)
 class Sounds:
-    """One sound font with the voices and the part of the synthesiser's ranges that go with it.
+    """One sound font with the voices and the share of the synthesiser's ranges that go with it.
 
-    `seed` starts its random numbers; `part` is its share of every range (synth.Dial); `effect_keys` are the keys at
-    which its bird and telephone sound well.
+    path: None if its instruments are modelled (modelled.py); seed: starts its random numbers; lane: its share of every
+    range (tones.Dial); effect_keys: the keys at which its bird and telephone sound well; shares_recordings: True if
+    many of its recordings are another font's too, so that it plays other programs and keys.
     """
 
     key: str
-    path: Path
+    path: Path | None
     sha256: str
     licence: str
     voices: tuple[str, ...]
     seed: int
-    part: tuple[float, float]
-    effect_keys: tuple[int, ...]
+    lane: tuple[float, float]
+    effect_keys: tuple[int, ...] = ()
+    shares_recordings: bool = False
 
 
 TRAINING_DRAWINGS = (
@@ -88,7 +90,7 @@ TRAINING_SOUNDS = (
         "MIT",
         voices=("en-gb+m1", "en-gb+f1", "en-gb+m3", "en-gb+f3"),
         seed=1,
-        part=(0.0, 0.4),
+        lane=(0.0, 0.25),
         effect_keys=(48, 55, 60, 67, 72),
     ),
     Sounds(
@@ -98,8 +100,18 @@ TRAINING_SOUNDS = (
         "MIT",
         voices=("en-us+m2", "en-us+f2", "en-us+m4", "en-us+f5"),
         seed=2,
-        part=(0.6, 1.0),
+        lane=(0.27, 0.5),
         effect_keys=(46, 53, 58, 65, 70),
+        shares_recordings=True,
+    ),
+    Sounds(
+        "modelled",
+        None,
+        "",
+        "Apache-2.0",
+        voices=("en-us+m5", "en-gb-x-gbclan+f2", "en-us+f1", "en-gb+m2"),
+        seed=4,
+        lane=(0.52, 0.77),
     ),
 )
 HELD_OUT_SOUNDS = (
@@ -110,7 +122,7 @@ HELD_OUT_SOUNDS = (
         "GPL-2.0",
         voices=("en-gb-scotland+m7", "en-gb-scotland+f4", "en-gb-x-rp+m6", "en-029+f4"),
         seed=3,
-        part=(0.42, 0.58),
+        lane=(0.8, 0.98),
         effect_keys=(40, 43, 46, 48),
     ),
 )

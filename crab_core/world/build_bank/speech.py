@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from crab_core.errors import ResourceError
-from crab_core.world.build_bank.synth import LENGTH, Dial
+from crab_core.world.build_bank.synth import LENGTH
+from crab_core.world.build_bank.tones import Dial
 from crab_core.world.build_bank.waves import Wave, lay, resample, trim
 
 SENTENCES = (
@@ -44,4 +45,5 @@ def speak(voices: Sequence[str], take: int, dial: Dial) -> Wave:
 def _read(riff: bytes) -> Wave:
     with wave.open(io.BytesIO(riff)) as sound:
         rate, frames = sound.getframerate(), sound.readframes(2**30)
-    return resample(np.frombuffer(frames, "<i2").astype(np.float32) / 32_768, rate)
+    samples: Wave = np.frombuffer(frames, "<i2").astype(np.float32) / np.float32(32_768)
+    return resample(samples, rate)

@@ -1,62 +1,52 @@
 """Sounds made by arithmetic: animals, warnings, engines, crowds and water. Each function returns one loop.
 
-Every free quantity of a sound is drawn through a `Dial`, so that two fonts never share a value: each font owns a part
-of every range.
+Every free quantity of a sound is drawn through a `Dial`, so that two fonts never share a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from crab_core.types import SAMPLE_RATE_HZ
+from crab_core.world.build_bank.tones import (
+    Dial,
+    band,
+    float32,
+    phase_of,
+    smooth,
+    throat,
+    time_of,
+    unit,
+    wander,
+)
 from crab_core.world.build_bank.waves import Wave, lay, samples
-
-Curve = npt.NDArray[np.float64]
-Formants = Sequence[tuple[float, float]]  # (centre, width) in Hz
 
 LOOP_S = 3.0
 SEAM_S = 0.15
 LENGTH = samples(LOOP_S + SEAM_S)
 
 
-class Dial:
-    """Random numbers from one font's part of every range; `part` is (from, to) inside 0..1."""
-
-    def __init__(self, seed: Sequence[int], part: tuple[float, float]) -> None:
-        self.rng = np.random.default_rng(list(seed))
-        self.part = part
-
-    def __call__(self, low: float, high: float) -> float:
-        """A number between low and high, in this font's part of that range."""
-        return low + (high - low) * float(self.rng.uniform(*self.part))
-
-    def noise(self, count: int) -> Curve:
-        """White noise, (count,), unit variance."""
-        return self.rng.normal(0, 1, count)
-
-
 def siren(dial: Dial) -> Wave:
     """A swept or two-tone horn."""
-    time = _time(LENGTH)
+    time = time_of(LENGTH)
     low, high, rate = dial(450, 750), dial(1000, 1700), dial(0.35, 3.0)
     swing = np.sin(2 * np.pi * rate * time)
     between = (swing + 1) / 2 if dial.rng.random() < 0.6 else (swing > 0).astype(float)
-    phase = _phase(low + (high - low) * between)
-    return _float32(sum(np.sin(k * phase) / k ** dial(0.9, 1.5) for k in range(1, 5)))
+    phase = phase_of(low + (high - low) * between)
+    return float32(sum(np.sin(k * phase) / k ** dial(0.9, 1.5) for k in range(1, 5)))
 
 
 def alarm(dial: Dial) -> Wave:
     """Groups of short high beeps."""
-    time = _time(LENGTH)
+    time = time_of(LENGTH)
     period, beeps = dial(0.45, 0.95), int(dial.rng.integers(2, 5))
     slot = period / (2 * beeps + 2)
     place = time % period
     gate = (place < 2 * beeps * slot) & (place % (2 * slot) < slot)
-    tone = np.sin(_phase(np.full(LENGTH, dial(1800, 3300))))
-    return _float32((tone + dial(0.1, 0.8) * np.sign(tone)) * _smooth(gate.astype(float), 0.002))
+    tone = np.sin(phase_of(np.full(LENGTH, dial(1800, 3300))))
+    return float32((tone + dial(0.1, 0.8) * np.sign(tone)) * smooth(gate.astype(float), 0.002))
 
 
 def dog(dial: Dial) -> Wave:
@@ -64,13 +54,13 @@ def dog(dial: Dial) -> Wave:
     pitch, rough = dial(230, 620), dial(0.3, 1.0)
 
     def bark() -> Wave:
-        count = samples(dial(0.12, 0.26))
+        count = samples(dial(0.15, 0.28))
         course = np.linspace(0, 1, count)
         f0 = pitch * dial(0.93, 1.07) * (1.3 - 0.7 * course)
-        call = _voiced(f0, ((dial(600, 900), 350), (dial(1300, 2000), 500)))
-        return _float32((call + rough * 0.4 * dial.noise(count)) * np.sin(np.pi * course) ** 0.5 * (1 - course))
+        call = throat(f0, ((dial(600, 900), 350), (dial(1300, 2000), 500)))
+        return float32((call + rough * 0.4 * dial.noise(count)) * np.sin(np.pi * course) ** 0.5 * (1 - course))
 
-    return _calls(dial, bark, (0.24, 0.42), rest=(0.45, 0.75), together=2)
+    return _calls(dial, bark, (0.24, 0.34), rest=(0.32, 0.46), together=2)
 
 
 def cat(dial: Dial) -> Wave:
@@ -78,13 +68,13 @@ def cat(dial: Dial) -> Wave:
     pitch = dial(430, 800)
 
     def meow() -> Wave:
-        count = samples(dial(0.55, 0.85))
+        count = samples(dial(0.6, 0.85))
         course = np.linspace(0, 1, count)
         f0 = pitch * dial(0.93, 1.07) * (0.85 + 0.35 * np.sin(np.pi * course**0.7) - 0.15 * course)
         mouth = np.sin(np.pi * course)
-        return _float32(_voiced(f0, ((800 + 700 * mouth, 300), (2300 + 500 * mouth, 500))) * mouth**0.6)
+        return float32(throat(f0, ((800 + 700 * mouth, 300), (2300 + 500 * mouth, 500))) * mouth**0.6)
 
-    return _calls(dial, meow, (0.8, 1.05), rest=(0.9, 1.25), together=2)
+    return _calls(dial, meow, (0.8, 1.05), rest=(0.9, 1.05), together=2)
 
 
 def cow(dial: Dial) -> Wave:
@@ -94,19 +84,21 @@ def cow(dial: Dial) -> Wave:
     def moo() -> Wave:
         count = samples(dial(1.1, 1.4))
         course = np.linspace(0, 1, count)
-        f0 = pitch * dial(0.95, 1.05) * (0.8 + 0.35 * np.sin(np.pi * course**0.6)) * (1 + 0.01 * _slow(dial, count, 12))
+        f0 = (
+            pitch * dial(0.95, 1.05) * (0.8 + 0.35 * np.sin(np.pi * course**0.6)) * (1 + 0.01 * wander(dial, count, 12))
+        )
         mouth = np.clip(course * 4, 0, 1)
-        return _float32(_voiced(f0, ((280 + 330 * mouth, 160), (900 + 200 * mouth, 250))) * np.sin(np.pi * course) ** 0.4)
+        return float32(throat(f0, ((280 + 330 * mouth, 160), (900 + 200 * mouth, 250))) * np.sin(np.pi * course) ** 0.4)
 
     return _calls(dial, moo, (1.4, 1.6), rest=(1.4, 1.65), together=1)
 
 
 def bee(dial: Dial) -> Wave:
     """A steady buzz that wanders in pitch and distance."""
-    f0 = dial(170, 290) * (1 + dial(0.02, 0.06) * _slow(dial, LENGTH, dial(2, 6)))
-    buzz = _voiced(f0, ((dial(300, 500), 300), (dial(1200, 2200), 900)))
-    near = 1 + 0.45 * _slow(dial, LENGTH, dial(1, 3))
-    return _float32(buzz * np.clip(near, 0.35, None) * (1 + 0.3 * np.sin(_phase(f0 / 2))))
+    f0 = dial(170, 290) * (1 + dial(0.02, 0.06) * wander(dial, LENGTH, dial(2, 6)))
+    buzz = throat(f0, ((dial(300, 500), 300), (dial(1200, 2200), 900)))
+    near = 1 + 0.45 * wander(dial, LENGTH, dial(1, 3))
+    return float32(buzz * np.clip(near, 0.35, None) * (1 + 0.3 * np.sin(phase_of(f0 / 2))))
 
 
 def frog(dial: Dial) -> Wave:
@@ -114,13 +106,13 @@ def frog(dial: Dial) -> Wave:
     pitch, chop = dial(380, 900), dial(28, 62)
 
     def croak() -> Wave:
-        count = samples(dial(0.22, 0.42))
+        count = samples(dial(0.26, 0.42))
         course = np.linspace(0, 1, count)
-        tone = _voiced(pitch * (0.9 + 0.2 * course), ((pitch * 1.5, 500), (dial(1900, 2600), 500)))
-        pulses = np.clip(np.sin(_phase(np.full(count, chop))), 0, None) ** 2
-        return _float32(tone * pulses * np.sin(np.pi * course) ** 0.5)
+        tone = throat(pitch * (0.9 + 0.2 * course), ((pitch * 1.5, 500), (dial(1900, 2600), 500)))
+        pulses = np.clip(np.sin(phase_of(np.full(count, chop))), 0, None) ** 2
+        return float32(tone * pulses * np.sin(np.pi * course) ** 0.5)
 
-    return _calls(dial, croak, (0.38, 0.6), rest=(0.55, 0.85), together=3)
+    return _calls(dial, croak, (0.38, 0.5), rest=(0.5, 0.62), together=3)
 
 
 def bird(dial: Dial) -> Wave:
@@ -132,29 +124,29 @@ def bird(dial: Dial) -> Wave:
         course = np.linspace(0, 1, count)
         bend = dial(0.1, 0.35) * dial.rng.choice([-1, 1])
         trill = 1 + dial(0.0, 0.05) * np.sin(2 * np.pi * dial(20, 45) * course * count / SAMPLE_RATE_HZ)
-        return _float32(np.sin(_phase(pitch * (1 + bend * (course - 0.5)) * trill)) * np.sin(np.pi * course))
+        return float32(np.sin(phase_of(pitch * (1 + bend * (course - 0.5)) * trill)) * np.sin(np.pi * course))
 
     return _calls(dial, chirp, (0.1, 0.2), rest=(0.25, 0.5), together=5)
 
 
 def telephone(dial: Dial) -> Wave:
     """Rings: two close tones beaten by a clapper, with short rests."""
-    time = _time(LENGTH)
+    time = time_of(LENGTH)
     low, clapper = dial(900, 1500), dial(14, 26)
     ring, rest = dial(0.8, 1.3), dial(0.25, 0.5)
-    first, second = (np.sin(_phase(np.full(LENGTH, low * ratio))) for ratio in (1.0, dial(1.18, 1.3)))
+    first, second = (np.sin(phase_of(np.full(LENGTH, low * ratio))) for ratio in (1.0, dial(1.18, 1.3)))
     hammer = np.sin(2 * np.pi * clapper * time)
     tones = first * (hammer > 0) + second * (hammer <= 0) + 0.3 * first * second
-    return _float32(tones * _smooth(((time % (ring + rest)) < ring).astype(float), 0.01))
+    return float32(tones * smooth(((time % (ring + rest)) < ring).astype(float), 0.01))
 
 
 def helicopter(dial: Dial) -> Wave:
     """Rotor blades: low noise beaten ten to twenty times a second, over a turbine's whine."""
-    beat = 0.5 + 0.5 * np.sin(_phase(np.full(LENGTH, dial(9, 19))))
-    thump = _band(dial.noise(LENGTH), 40, dial(350, 900)) * beat ** dial(1.5, 4)
-    wash = _band(dial.noise(LENGTH), 300, dial(1800, 3500)) * (0.3 + 0.7 * beat)
-    whine = np.sin(_phase(np.full(LENGTH, dial(500, 1100))))
-    return _float32(_unit(thump) + dial(0.2, 0.5) * _unit(wash) + dial(0.02, 0.12) * whine)
+    beat = 0.5 + 0.5 * np.sin(phase_of(np.full(LENGTH, dial(9, 19))))
+    thump = band(dial.noise(LENGTH), 40, dial(350, 900)) * beat ** dial(1.5, 4)
+    wash = band(dial.noise(LENGTH), 300, dial(1800, 3500)) * (0.3 + 0.7 * beat)
+    whine = np.sin(phase_of(np.full(LENGTH, dial(500, 1100))))
+    return float32(unit(thump) + dial(0.2, 0.5) * unit(wash) + dial(0.02, 0.12) * whine)
 
 
 def applause(dial: Dial) -> Wave:
@@ -164,18 +156,18 @@ def applause(dial: Dial) -> Wave:
         count = samples(dial(0.008, 0.02))
         centre = float(dial.rng.uniform(900, 3200))
         burst = dial.noise(count) * np.exp(-np.linspace(0, 6, count)) * dial.rng.uniform(0.2, 1)
-        tone = np.sin(2 * np.pi * centre * _time(count) + dial.rng.uniform(0, 6))
-        claps.append((int(dial.rng.integers(0, LENGTH)), _float32(burst * (0.5 + tone))))
-    return _float32(_band(lay(claps, LENGTH).astype(np.float64), 350, dial(4000, 7000)))
+        tone = np.sin(2 * np.pi * centre * time_of(count) + dial.rng.uniform(0, 6))
+        claps.append((int(dial.rng.integers(0, LENGTH)), float32(burst * (0.5 + tone))))
+    return float32(band(lay(claps, LENGTH).astype(np.float64), 350, dial(4000, 7000)))
 
 
 def wave(dial: Dial) -> Wave:
     """Surf: noise that swells, breaks and runs back."""
-    time = _time(LENGTH)
+    time = time_of(LENGTH)
     swell = 0.5 - 0.5 * np.cos(2 * np.pi * time / LOOP_S * int(dial.rng.integers(1, 3)) + dial(0, 6))
-    deep = _unit(_band(dial.noise(LENGTH), 60, dial(500, 900)))
-    foam = _unit(_band(dial.noise(LENGTH), 800, dial(4000, 7000)))
-    return _float32(deep * (0.35 + 0.65 * swell) + dial(0.5, 1.1) * foam * (0.1 + 0.9 * swell**2))
+    deep = unit(band(dial.noise(LENGTH), 60, dial(500, 900)))
+    foam = unit(band(dial.noise(LENGTH), 800, dial(4000, 7000)))
+    return float32(deep * (0.35 + 0.65 * swell) + dial(0.5, 1.1) * foam * (0.1 + 0.9 * swell**2))
 
 
 RECIPES: Mapping[str, Callable[[Dial], Wave]] = {
@@ -206,49 +198,3 @@ def _calls(
             pieces.append((samples(at), call()))
             at += dial(*(rest if index == group - 1 else step_s))
     return lay(pieces, LENGTH)
-
-
-def _voiced(f0_hz: Curve, formants: Sequence[tuple[float | Curve, float]]) -> Curve:
-    """A throat: harmonics of f0 (S,), strong near the formants (centre, width), each constant or moving."""
-    phase = _phase(f0_hz)
-    sound = np.zeros(len(f0_hz))
-    for k in range(1, int(7000 / f0_hz.min()) + 1):
-        harmonic = k * f0_hz
-        gain = 0.04 + sum(np.exp(-(((harmonic - centre) / width) ** 2)) for centre, width in formants)
-        sound += gain * np.sin(k * phase) / k**0.5 * (harmonic < 7500)
-    return sound
-
-
-def _time(count: int) -> Curve:
-    return np.arange(count) / SAMPLE_RATE_HZ
-
-
-def _phase(frequency_hz: Curve) -> Curve:
-    return 2 * np.pi * np.cumsum(frequency_hz) / SAMPLE_RATE_HZ
-
-
-def _slow(dial: Dial, count: int, rate_hz: float) -> Curve:
-    """A smooth wander within about -1..1 that turns `rate_hz` times a second, (count,)."""
-    knots = max(4, round(count / SAMPLE_RATE_HZ * rate_hz) + 2)
-    return np.interp(np.linspace(0, knots - 1, count), np.arange(knots), dial.rng.uniform(-1, 1, knots))
-
-
-def _smooth(gate: Curve, ramp_s: float) -> Curve:
-    width = samples(ramp_s)
-    return np.convolve(gate, np.ones(width) / width, mode="same")
-
-
-def _band(noise: Curve, low_hz: float, high_hz: float) -> Curve:
-    """What lies between two frequencies, with soft edges."""
-    spectrum = np.fft.rfft(noise)
-    frequency = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE_HZ)
-    keep = 1 / (1 + (low_hz / np.maximum(frequency, 1)) ** 4) / (1 + (frequency / high_hz) ** 4)
-    return np.fft.irfft(spectrum * keep, len(noise))
-
-
-def _unit(sound: Curve) -> Curve:
-    return sound / max(float(np.sqrt((sound**2).mean())), 1e-9)
-
-
-def _float32(sound: Curve | int) -> Wave:
-    return np.asarray(sound, np.float32)
