@@ -17,7 +17,23 @@ _UNTIMED = frozenset(
 )
 # After a jump in these the times are guesses; in animations, each frame builds on the one before.
 _UNSEEKABLE = _UNTIMED | frozenset(
-    ["gif", "apng", "webp_anim", "aac", "ac3", "eac3", "dts", "amr", "amrnb", "amrwb", "mp3", "loas", "latm", "truehd"]
+    [
+        "mpeg",
+        "gif",
+        "apng",
+        "webp_anim",
+        "aac",
+        "ac3",
+        "eac3",
+        "dts",
+        "amr",
+        "amrnb",
+        "amrwb",
+        "mp3",
+        "loas",
+        "latm",
+        "truehd",
+    ]
 )
 _READ_FAILURES = 3  # in a row, then the file is taken to end there
 

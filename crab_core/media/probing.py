@@ -210,7 +210,7 @@ def _kept_s(container: av.container.InputContainer, stream: av.stream.Stream, st
 
 def _duration_s(container: av.container.InputContainer, stream: av.stream.Stream, start_s: float) -> float:
     """How long a stream lasts, from the first source that knows."""
-    if is_seekable(container) or container.format.name == "mp3":  # else FFmpeg guesses from the bit rate
+    if is_seekable(container) or container.format.name in ("mp3", "mpeg"):  # else FFmpeg guesses from the bit rate
         if stream.duration is not None:
             return float(max(0, stream.duration) * stream.time_base)
         tagged_s = _tagged_end_s(stream.metadata.get("DURATION", ""))

@@ -28,6 +28,7 @@ _STEPS_BACK_S = (0.0, 1.0, 5.0, 20.0)  # where to look when a jump lands too lat
 _MARGIN = 128  # samples at 16 kHz on either side of a window that the resampler's filter may reach into
 _JOIN_S = 2.0  # windows nearer than this are decoded in one go
 _PUSH_SAMPLES = 16_384
+_COARSE_SAMPLES = 4  # time stamps are trusted to the sample if a tick is no longer than this
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 
 Samples = npt.NDArray[np.float32]
@@ -91,19 +92,29 @@ def _read_spans(path: Path, spans: Sequence[tuple[int, int]], origin_s: float, i
         stream = audio_stream(container)
         if stream is None:
             raise InputError(f"no sound track in {shown(path)}", hint="Has the file changed meanwhile?")
-        reader = _SpanReader(StreamDecoder(container, stream, origin_s), is_seeking)
+        reader = _SpanReader(StreamDecoder(container, stream, origin_s), _first_samples(path, stream), is_seeking)
         for span in spans:
             reader.read(span)
     return reader
 
 
+def _first_samples(path: Path, stream: av.AudioStream) -> int:
+    """How many samples the first frame has where time stamps are too coarse to place samples by; else 0."""
+    if stream.time_base * (stream.codec_context.sample_rate or SAMPLE_RATE_HZ) <= _COARSE_SAMPLES:
+        return 0
+    with open_media(path) as container:
+        frame = first_frame(StreamDecoder(container, container.streams[stream.index], 0.0))
+        return frame.samples if frame is not None else 0
+
+
 class _SpanReader:
     """Decodes spans of a track in ascending order and keeps them."""
 
-    def __init__(self, decoder: StreamDecoder, is_seeking: bool) -> None:
+    def __init__(self, decoder: StreamDecoder, first_samples: int, is_seeking: bool) -> None:
         self.has_samples = False
         self.broken_s: set[float] = set()
         self._decoder = decoder
+        self._first_samples = first_samples
         self._is_seeking = is_seeking and decoder.is_seekable
         self._start_s = float((decoder.stream.start_time or 0) * decoder.base) - decoder.origin_s
         self._heard: dict[tuple[int, int], Samples] = {}
@@ -124,7 +135,7 @@ class _SpanReader:
         frame = next(frames, None)
         if frame is not None:
             self.has_samples = True
-            clock = _Clock(self._decoder, frame.sample_rate, self._start_s)
+            clock = _Clock(self._decoder, frame.sample_rate, self._start_s, self._first_samples)
             _resample_into(heard, span[0], chain([frame], frames), clock)
         self._here_s = end_s
         self.broken_s |= {time_s for time_s in self._decoder.broken_s if first_s - 0.1 <= time_s <= end_s + 0.1}
@@ -149,25 +160,28 @@ class _SpanReader:
 
 
 class _Clock:
-    """Which input sample a frame begins with, counted at `rate` Hz from 0 s of the clip."""
+    """Which input sample a frame begins with, counted at `rate` Hz from 0 s of the clip.
 
-    def __init__(self, decoder: StreamDecoder, rate: int, start_s: float) -> None:
+    Matroska's whole milliseconds are too coarse to tell; but frames of one size lie on a grid that starts behind the
+    first one, which is shorter when its beginning is the encoder's filler.
+    """
+
+    def __init__(self, decoder: StreamDecoder, rate: int, start_s: float, first_samples: int) -> None:
         self.rate = rate
         self.start = round(start_s * rate)
+        self._grid = self.start + first_samples if first_samples else None
         self._base_s = float(decoder.base)
         self._origin_s = decoder.origin_s
-        self._tick = math.ceil(self._base_s * rate)  # how many samples a time stamp may be wrong by
+        self._slack = max(1, math.ceil(self._base_s * rate))  # how many samples a time stamp may be wrong by
 
     def place(self, frame: av.AudioFrame, due: int | None) -> int:
         """The frame's first sample: `due` if its time stamp agrees within rounding, else where the stamp says."""
         if frame.pts is None:
             return self.start if due is None else due
         stamped = round((frame.pts * self._base_s - self._origin_s) * self.rate)
-        if due is None:  # frames of one size lie on a grid from the start, which a coarse stamp hides
-            count = round((stamped - self.start) / max(1, frame.samples))
-            due = self.start + count * frame.samples
-        slack = self._tick + 1 if self._tick > 1 else 1
-        return due if abs(stamped - due) <= slack else stamped
+        if due is None and self._grid is not None and stamped > self.start + self._slack:
+            due = self._grid + round((stamped - self._grid) / frame.samples) * frame.samples
+        return stamped if due is None or abs(stamped - due) > self._slack else due
 
 
 def _resample_into(heard: Samples, first: int, frames: Iterable[av.AudioFrame], clock: _Clock) -> None:
