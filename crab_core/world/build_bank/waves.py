@@ -25,7 +25,7 @@ def samples(seconds: float) -> int:
 
 
 def resample(wave: Wave, rate_hz: int) -> Wave:
-    """The wave at 16 kHz, (S * 16000 / rate_hz,), by cutting its spectrum."""
+    """The wave at 16 kHz, (S * 16000 / rate_hz,), by cutting its spectrum; times are kept to within a sample."""
     pad = round(RESAMPLE_PAD_S * rate_hz)
     padded = np.pad(wave, pad)
     target = round(len(padded) * SAMPLE_RATE_HZ / rate_hz)
