@@ -85,6 +85,18 @@ def test_clips_of_the_readme_are_shipped(repo):
     assert [name for name in sorted(named) if not (repo / name).is_file()] == []
 
 
+def test_files_that_the_code_names_exist(repo):
+    named = re.compile(r"\b(?:examples|recipes|docs|tests|benchmarks)/[\w/.-]+\.[a-z0-9]+")
+    found = [
+        f"{path.relative_to(repo)} names {name}"
+        for package in ("crab_core", "crab_cli")
+        for path in sorted((repo / package).rglob("*.py"))
+        for name in named.findall(path.read_text(encoding="utf-8"))
+        if not (repo / name).exists()
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_commands_that_pages_name_exist(repo, name):
     from typer.main import get_command
