@@ -1,13 +1,13 @@
 """One linear layer with interaction-aware LoRA: a shared A, one B a head, and a router that weighs the heads.
 
-    route = softmax(R x)                                    R (H, in)
+    route = softmax(R x)                                          R (H, in)
     y     = W x + b + alpha / r * sum_h route_h B_h A drop(x)     A (r, in), B_h (out, r)
 
-Source: Crab (arXiv:2503.13068, section 3.3). Differs from the published code: the heads lie side by side in one
+Source: Crab (arXiv:2503.13068). Differs from the published code: the heads lie side by side in one
 (out, H r) matrix, and sum_h route_h B_h a = [B_1 .. B_H] (route (x) a), so that one product serves all heads and no
 (tokens, H, out) tensor exists; any leading dimensions; the base may be any linear layer, 4-bit ones included, since
-only its forward is called. The router and A stay two products: stacking their weights gained nothing at 700 tokens
-and cost 10 % of a decoding step (benchmarks/ilora.py). Parity: tests/parity/test_parity_ilora.py.
+only its forward is called. The router and A stay two products: stacking their weights on every call, as training
+needs it, measured no gain (benchmarks/ilora.py). Parity: tests/parity/test_parity_ilora.py.
 
 # T leading dimensions (batch, tokens), H heads, r rank
 """

@@ -203,18 +203,20 @@ def test_deep_copies_are_apart():
         assert not torch.equal(logits(twin), logits(model))
 
 
+@pytest.mark.filterwarnings("ignore:Could not find a config file")  # peft below 0.21, of a base without a folder
 def test_other_parts_can_be_saved_beside_it(tmp_path):
-    model = adapted(modules_to_save=["embed_tokens"], layers_to_transform=[1], target_modules=["q_proj", "v_proj"])
+    model = adapted(modules_to_save=["norm"], layers_to_transform=[1], target_modules=["q_proj", "v_proj"])
     assert [n for n, m in model.named_modules() if isinstance(m, ILoraLayer)] == [
         f"base_model.model.model.layers.1.self_attn.{name}" for name in ("q_proj", "v_proj")
     ]
     with torch.no_grad():
-        model.get_input_embeddings().weight.add_(0.1)
+        model.base_model.model.model.norm.weight.add_(0.1)
     model.save_pretrained(tmp_path)
     again = PeftModel.from_pretrained(llama(), tmp_path).eval()
     assert torch.equal(logits(again), logits(model))
 
 
+@pytest.mark.filterwarnings("ignore:Could not find a config file")  # peft below 0.21, of a base without a folder
 def test_trainer_trains_saves_and_resumes(tmp_path):
     from transformers import Trainer, TrainingArguments
 
