@@ -37,10 +37,21 @@ class Orientation:
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """The orientation that the frame's display matrix asks for, to the nearest quarter turn."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 does not know the side data of pictures with EXIF; their turn it tells, not mirrors
+        return _TURNS[round(frame.rotation / 90) % 4]
     if matrix is None or len(bytes(matrix)) < 36:
         return Orientation()
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix)[:36])  # shown x = ax + cy, shown y = bx + dy
     if abs(b) > abs(a):
         return Orientation(True, mirrors_x=c < 0, mirrors_y=b < 0)
     return Orientation(False, mirrors_x=a < 0, mirrors_y=d < 0)
+
+
+_TURNS = (  # by quarter turns to the left
+    Orientation(),
+    Orientation(True, mirrors_y=True),
+    Orientation(False, mirrors_x=True, mirrors_y=True),
+    Orientation(True, mirrors_x=True),
+)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from conftest import Movie, drawings
+from media_files import Movie, drawings
 
 from crab_core.errors import UsageError
 from crab_core.media import load_clip, probe, published_frame_times

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from conftest import Sound, tones
+from media_files import Sound, tones
 
 from crab_core.media import load_clip, probe
 from crab_core.types import View
