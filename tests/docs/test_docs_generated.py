@@ -72,6 +72,22 @@ def test_readme_installs_asks_and_tests_by_line_25(repo):
     assert all(f"$ {command}" in lines[:25] for command in commands)
 
 
+def test_readme_shows_what_the_commands_really_print(repo):
+    """Every line of stdout stands under its command; a terminal adds a header and the reasons."""
+    blocks = "\n".join(
+        re.findall(r"^```console\n(.*?)^```", (repo / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    )
+    shown = dict(one.partition("\n")[::2] for one in blocks.removeprefix("$ ").split("\n$ "))
+    asked = [command for command in readme_commands(repo) if command.startswith("crab infer")]
+    assert asked
+    for command in asked:
+        words = [sys.executable, "-c", "from crab_cli.app import main; main()", *shlex.split(command)[1:]]
+        done = subprocess.run(words, cwd=repo, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        lines = [line.split() for line in shown[command].splitlines()]
+        assert [line for line in done.stdout.splitlines() if line.split() not in lines] == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(repo, name):
     page = repo / name
