@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from crab_cli.commands import data, doctor, infer, models, train
-from crab_cli.failures import told
+from crab_cli.failures import INTERRUPTED, told
 
 app = typer.Typer(
     name="crab",
@@ -58,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:
         return told(err)
     except KeyboardInterrupt:
         return told(typer.Abort())
+    if code == INTERRUPTED:
+        return told(typer.Abort())  # Typer catches ctrl-c itself and says nothing
     return code if isinstance(code, int) else 0
 
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 def command(
-    clip: Annotated[Path, typer.Argument(help="A video, a sound or a picture file.", show_default=False)],
-    question: Annotated[str | None, typer.Argument(help="What you want to know.", show_default=False)] = None,
+    clip: Annotated[
+        Path, typer.Argument(metavar="CLIP", help="A video, a sound or a picture file.", show_default=False)
+    ],
+    question: Annotated[
+        str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
+    ] = None,
     task: options.TaskName = "avqa",
     audio: Annotated[
         Path | None, typer.Option("--audio", metavar="FILE", help="Take the sound from this file instead.")

@@ -47,7 +47,10 @@ def info(
     name: Annotated[
         str,
         typer.Argument(
-            help="A model by name, or its folder.", autocompletion=options.complete_model, show_default=False
+            metavar="NAME",
+            help="A model by name, or its folder.",
+            autocompletion=options.complete_model,
+            show_default=False,
         ),
     ],
     json: options.Json = False,

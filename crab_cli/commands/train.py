@@ -13,7 +13,7 @@ from crab_cli.output import Output
 
 
 def command(
-    config: Annotated[Path, typer.Argument(help="The run as a YAML file.", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The run as a YAML file.", show_default=False)],
     overrides: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
     ] = [],  # noqa: B006  Typer reads it and never changes it
@@ -32,9 +32,9 @@ def command(
 
     \b
     Examples:
-      crab train mini.yaml --dry-run
-      crab train mini.yaml -o runs/mini
-      crab train mini.yaml --set seed=1 --set data.clips=2000
+      crab train examples/train/mini.yaml --dry-run
+      crab train examples/train/mini.yaml -o runs/mini
+      crab train examples/train/mini.yaml --set seed=1 --set data.clips=2000
     """
     from crab_core.config import load_config
     from crab_core.train.settings import TrainSettings
