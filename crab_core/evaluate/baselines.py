@@ -49,6 +49,11 @@ def whole_clip(rows: Sequence[EventRow]) -> list[EventRow]:
     return [replace(row, predicted=_stretched(row)) for row in rows]
 
 
+def nothing(rows: Sequence[EventRow]) -> list[EventRow]:
+    """The same clips without a word: every second is background, which is right more often than one thinks."""
+    return [replace(row, predicted=()) for row in rows]
+
+
 def _stretched(row: EventRow) -> tuple[Event, ...]:
     kept = dict.fromkeys((event.label, event.track) for event in row.truth)
     return tuple(Event(label, 0.0, float(row.seconds), track) for label, track in kept)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from crab_core.errors import UsageError
-from crab_core.evaluate.baselines import fit_majority, whole_clip
+from crab_core.evaluate.baselines import fit_majority, nothing, whole_clip
 from crab_core.evaluate.bootstrap import Counts, counts, score
+from crab_core.evaluate.localization import second_accuracy
 from crab_core.evaluate.rows import EventRow, QaRow
 from crab_core.types import Event
 
@@ -86,3 +87,9 @@ def test_whole_clip_knows_labels_but_not_times():
     assert told[0].predicted == (Event("dog", 0, 7, "audio"), Event("dog", 0, 7, "visual"))
     assert told[1].predicted == ()
     assert told[0].truth == truth
+
+
+def test_nothing_is_right_in_the_background():
+    rows = nothing([EventRow("a", 10, (Event("dog", 0, 3),), (Event("dog", 0, 3),))])
+    assert rows[0].predicted == ()
+    assert second_accuracy(rows).value == 0.7
