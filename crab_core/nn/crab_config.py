@@ -78,7 +78,7 @@ class CrabConfig:
     """A whole network.
 
     `llm` holds what transformers' LlamaConfig takes; `time_tags` is the number of learned embeddings of the second,
-    0 for none (the published networks have none); `system` is the system text of the chat.
+    0 for none (the published networks have none); `system` is the system text of the chat, empty for none.
     """
 
     visual: EncoderConfig
@@ -89,7 +89,7 @@ class CrabConfig:
     ilora: ILoraConfig | None = None
     time_tags: int = 0
     media: MediaConfig = MediaConfig()
-    system: str = "You are a helpful assistant."
+    system: str = ""
 
     def __post_init__(self) -> None:
         width = self.llm.get("hidden_size")

@@ -14,6 +14,7 @@ from crab_core.errors import UsageError
 from crab_core.optional import need
 
 KINDS = ("4bit", "8bit")
+PACKED_ROWS, PACKED_COLUMNS = 32, 64  # blocks of bitsandbytes' packed layout
 KEPT = ("lm_head",)  # the output layer stays exact, as in QLoRA
 
 
@@ -51,6 +52,10 @@ def _four_bit(layers: object, linear: nn.Linear, compute_dtype: torch.dtype) -> 
         quant_type="nf4",
         device="meta",
     )
+    # On processors with AVX512-BF16, bitsandbytes else repacks weights at the first forward and computes in bfloat16
+    # whatever was asked for, and only for some sizes.
+    fits = linear.out_features % PACKED_ROWS == 0 and linear.in_features % PACKED_COLUMNS == 0
+    made.support_avx512bf16_for_cpu &= compute_dtype == torch.bfloat16 and fits
     weight = layers.Params4bit(  # type: ignore[attr-defined]
         linear.weight.detach(), requires_grad=False, compress_statistics=True, quant_type="nf4", module=made
     )

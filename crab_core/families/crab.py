@@ -1,0 +1,88 @@
+"""The Crab family: a model folder becomes a network. The small embedded model and Crab-7B are of this family.
+
+Source: Crab (arXiv 2503.13068).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crab_core.errors import ModelError
+from crab_core.families._base import Precision
+from crab_core.families.crab_network import CrabNetwork
+from crab_core.families.crab_text import Chat
+from crab_core.nn.crab import CrabModel, without_weights
+from crab_core.nn.crab_config import CrabConfig, ILoraConfig
+from crab_core.weights.folder import read_header, read_tensors
+
+__all__ = ["FAMILY", "CrabFamily"]
+
+
+@dataclass(frozen=True, slots=True)
+class CrabFamily:
+    """Implements `families._base.Family`."""
+
+    name: str = "crab"
+
+    def load(self, folder: Path, precision: Precision) -> CrabNetwork:
+        """The network of a model folder, in evaluation mode, quantised if asked for.
+
+        Raises ModelError if the header or a file is damaged or the header's numbers differ from the tensors',
+        WeightsMismatch if tensors are lacking or unknown.
+        """
+        header = read_header(folder)
+        config = config_of(header.config, folder)
+        dtype = getattr(torch, precision.dtype)
+        tensors = read_tensors(folder, header, dtype)
+        _check_heads(config.ilora, tensors, folder)
+        model = _empty_model(config, folder)
+        model.load_tensors(tensors, str(folder))
+        if precision.quantize != "none":
+            from crab_core.weights.quantize import quantize
+
+            quantize(model.llm, precision.quantize, dtype, precision.device)
+        model.to(precision.device).eval().requires_grad_(False)
+        return CrabNetwork(header.name, model, Chat.read(folder, config.system))
+
+
+def config_of(document: Mapping[str, Any], folder: Path) -> CrabConfig:
+    """The config in a header; raises ModelError naming the folder if it is impossible."""
+    try:
+        return CrabConfig.from_dict(document)
+    except ValueError as err:
+        raise _no_network(folder, err) from err
+
+
+def _empty_model(config: CrabConfig, folder: Path) -> CrabModel:
+    try:
+        with without_weights():
+            return CrabModel(config)
+    except (ValueError, TypeError) as err:  # numbers that an encoder or the LLM does not know or cannot take
+        raise _no_network(folder, err) from err
+
+
+def _no_network(folder: Path, err: Exception) -> ModelError:
+    told = f"the header in '{folder}' describes no Crab network: {err}"
+    return ModelError(told, hint="Fetch or convert the model again.")
+
+
+def _check_heads(ilora: ILoraConfig | None, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """The tensors' head count and rank are the truth; a header that says otherwise belongs to other weights."""
+    if ilora is None or not any(".ilora_" in name for name in tensors):
+        return  # what is lacking or too much is told by name when the tensors are loaded
+    from crab_core.nn.ilora import shape_of
+
+    if shape_of(tensors) != (ilora.heads, ilora.rank):
+        found = "{} heads of rank {}".format(*shape_of(tensors))
+        raise ModelError(
+            f"the weights in '{folder}' have {found}, their header says {ilora.heads} of rank {ilora.rank}",
+            hint="The header and the weights belong to different models: fetch both again.",
+        )
+
+
+FAMILY = CrabFamily()

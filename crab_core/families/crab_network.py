@@ -1,0 +1,165 @@
+"""A loaded network of the Crab family: what it wants of a clip, how it looks and listens, how it writes.
+
+A medium that a clip lacks has no rows: its placeholder goes, the marks around it stay in the prompt, as where the
+published code is given no features.
+Letters: N frames, S seconds of sound, Q queries, W width of the LLM.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from crab_core.errors import UsageError
+from crab_core.families._base import Encoded, Generated, OnText, Span
+from crab_core.families.crab_text import Chat, Teller
+from crab_core.nn.filterbank import SAMPLE_RATE_HZ, filter_bank
+from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
+from crab_core.types import Clip, Decoding, Medium, Prompt, View
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
+    from crab_core.nn.crab import CrabModel
+
+SLACK_S = 0.5  # a clip that is longer than the trained length by this much is still one of that length
+
+
+@dataclass(frozen=True)
+class CrabNetwork:
+    """Implements `families._base.Network`; `model` and `chat` are open to training, heads and evaluation."""
+
+    name: str
+    model: CrabModel
+    chat: Chat
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the frames that the network sees; their aspect ratio is lost, as in training."""
+        return self.model.config.media.frame_px, self.model.config.media.frame_px
+
+    def view(self, task: str, duration_s: float) -> View:
+        """One look a second; a clip longer than the trained length gets as many looks as that has, evenly spread.
+
+        Frames are the first of equal intervals. Sound is heard for a second from each look on, or in the wider window
+        that the config names for the task.
+        """
+        media = self.model.config.media
+        sampled = duration_s > media.seconds + SLACK_S
+        looks = media.seconds if sampled else max(1, min(media.seconds, math.floor(duration_s + 0.5)))
+        second_s = duration_s / looks if sampled else 1.0
+        start, end = media.wide_window_s if task in media.wide_window_tasks else media.sound_window_s
+        return View(
+            frame_times_s=tuple(look * duration_s / looks for look in range(looks)),
+            sound_windows_s=tuple((look * second_s + start, look * second_s + end) for look in range(looks)),
+            second_s=second_s,
+        )
+
+    @torch.inference_mode()
+    def encode(self, clip: Clip, task: str) -> Encoded:
+        """The clip as tokens, `video` (N, Q, W) and `audio` (S, Q, W), without those that it lacks."""
+        features: dict[Medium, torch.Tensor] = {}
+        if clip.has_frames:
+            features["video"] = self.model.see(self._pictures(clip))
+        if clip.has_sound and clip.sound_windows_s:
+            features["audio"] = self.model.hear(self._banks(clip))
+        return Encoded(features)
+
+    def generate(
+        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> Generated:
+        """The text that follows the prompt, told in whole characters to `on_text`.
+
+        Raises UsageError if the prompt leaves no room for an answer.
+        """
+        return self._write([encoded], [prompt], decoding, on_text)[0]
+
+    def generate_batch(
+        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
+    ) -> list[Generated]:
+        """One text a prompt; sampled texts are written one after another, so that each depends on its seed alone."""
+        if decoding.temperature > 0:
+            return [self.generate(one, prompt, decoding) for one, prompt in zip(encoded, prompts, strict=True)]
+        return self._write(encoded, prompts, decoding, None) if prompts else []
+
+    def _pictures(self, clip: Clip) -> torch.Tensor:
+        """(N, 3, H, W), normalised, in the network's dtype and on its device."""
+        media = self.model.config.media
+        frames = clip.frames
+        if frames.shape[1:3] != (media.frame_px, media.frame_px):
+            import cv2
+            import numpy as np
+
+            size = (media.frame_px, media.frame_px)
+            frames = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+        pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(values)[:, None, None] for values in (media.mean, media.std))
+        return ((pictures - mean) / std).to(self._like)
+
+    def _banks(self, clip: Clip) -> torch.Tensor:
+        """(S, L, 128), one filter bank a window."""
+        lengths = [round((end - start) * SAMPLE_RATE_HZ) for start, end in clip.sound_windows_s]
+        waveform = torch.from_numpy(clip.waveform)
+        waveform = torch.nn.functional.pad(waveform, (0, max(0, sum(lengths) - len(waveform))))
+        segments = waveform[: sum(lengths)].split(lengths)
+        return filter_bank(torch.nn.utils.rnn.pad_sequence(list(segments), batch_first=True)).to(self._like)
+
+    @property
+    def _like(self) -> torch.Tensor:
+        """A tensor whose dtype and device the network computes in."""
+        return self.model.vl_projector.queries
+
+    @torch.inference_mode()
+    def _write(
+        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding, on_text: OnText | None
+    ) -> list[Generated]:
+        ids = [self.chat.prompt_ids(prompt) for prompt in prompts]
+        rows = [Row(row, len(row), one.features) for row, one in zip(ids, encoded, strict=True)]
+        splicer = Splicer(self.chat.placeholders, self.chat.pad_id, self.chat.mask_ids)
+        spliced = splicer(rows, self.model.llm.get_input_embeddings())
+        config = self._generation(decoding, spliced)
+        devices = [self._like.device] if self._like.is_cuda else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(decoding.seed)
+            written = self.model.llm.generate(
+                inputs_embeds=spliced.embeds,
+                attention_mask=spliced.attention_mask,
+                generation_config=config,
+                streamer=Teller(self.chat, on_text) if on_text is not None else None,
+            )
+        return [self._generated(row, found) for row, found in zip(written.tolist(), spliced.stretches, strict=True)]
+
+    def _generation(self, decoding: Decoding, spliced: Spliced) -> GenerationConfig:
+        """transformers' settings; the new tokens end where the LLM's positions do."""
+        from transformers import GenerationConfig
+
+        length, positions = spliced.embeds.shape[1], int(self.model.llm.config.max_position_embeddings)
+        if length >= positions:
+            raise UsageError(
+                f"the prompt takes {length} places of the model's {positions}", hint="Ask a shorter question."
+            )
+        sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p} if decoding.temperature > 0 else {}
+        return GenerationConfig(
+            max_new_tokens=min(decoding.max_new_tokens, positions - length),
+            do_sample=decoding.temperature > 0,
+            eos_token_id=self.chat.end_id,
+            pad_token_id=self.chat.pad_id,
+            **sampling,
+        )
+
+    def _generated(self, written: list[int], stretches: tuple[Stretch, ...]) -> Generated:
+        """One row's text up to its end token, with spans counted without padding."""
+        ended = self.chat.end_id in written
+        ids = written[: written.index(self.chat.end_id)] if ended else written
+        first = stretches[0].start
+        return Generated(
+            text=self.chat.decode(ids),
+            token_ids=tuple(ids),
+            spans=tuple(Span(s.kind, s.start - first, s.end - first, s.index) for s in stretches),
+            prompt_tokens=stretches[-1].end - first,
+            stopped="eos" if ended else "length",
+        )

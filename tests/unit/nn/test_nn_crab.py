@@ -1,0 +1,167 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from crab_core.errors import ModelError, WeightsMismatch
+from crab_core.nn.crab import CrabModel, without_weights
+from crab_core.nn.crab_config import CrabConfig, EncoderConfig, ILoraConfig, MediaConfig
+from crab_core.nn.qformer import QFormerConfig
+
+QFORMER = {"layers": 1, "hidden": 16, "heads": 2, "ffn": 16, "out_width": 24}
+DOCUMENT = {
+    "visual": {"kind": "conv", "options": {"widths": [4, 4, 8, 12], "image_px": 32}},
+    "audio": {"kind": "conv", "options": {"widths": [4, 4, 8, 8], "width": 10}},
+    "vl": {**QFORMER, "queries": 3, "encoder_width": 12},
+    "al": {**QFORMER, "queries": 2, "encoder_width": 10},
+    "llm": {
+        "hidden_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "vocab_size": 40,
+        "tie_word_embeddings": True,
+    },
+    "ilora": {"heads": 2, "rank": 2},
+    "time_tags": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return CrabModel(CrabConfig.from_dict(DOCUMENT)).eval()
+
+
+def test_a_config_survives_json():
+    config = CrabConfig.from_dict(DOCUMENT)
+    assert CrabConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"colour": 1}, "colour", id="unknown-key"),
+        pytest.param({"vl": {**DOCUMENT["vl"], "colour": 1}}, "colour", id="unknown-nested-key"),
+        pytest.param({"vl": {**DOCUMENT["vl"], "out_width": 8}}, "hidden_size", id="widths-differ"),
+        pytest.param({"vl": 3}, "must be a mapping", id="no-mapping"),
+        pytest.param({"visual": {"options": {}}}, "kind", id="lacking-kind"),
+        pytest.param({"time_tags": -1}, "time_tags", id="negative-tags"),
+        pytest.param({"ilora": {"heads": 0}}, "heads and rank", id="no-heads"),
+        pytest.param({"media": {"std": [1, 0, 1]}}, "std", id="zero-std"),
+        pytest.param({"media": {"seconds": 0}}, "seconds", id="no-seconds"),
+        pytest.param({"media": {"sound_window_s": [1, 1]}}, "start < end", id="empty-window"),
+        pytest.param({"vl": {**DOCUMENT["vl"], "heads": 3}}, "multiple of heads", id="heads-and-width"),
+        pytest.param({"vl": {**DOCUMENT["vl"], "queries": 0}}, "at least 1", id="no-queries"),
+        pytest.param({"vl": {**DOCUMENT["vl"], "dropout": 1.0}}, "dropout", id="dropout"),
+        pytest.param({"time_tags": "x"}, "'config'", id="not-a-number"),
+    ],
+)
+def test_impossible_configs_are_refused(changes, told):
+    with pytest.raises(ValueError, match=told):
+        CrabConfig.from_dict({**DOCUMENT, **changes})
+
+
+def test_the_published_numbers_are_the_defaults():
+    assert (QFormerConfig().queries, QFormerConfig().hidden, QFormerConfig().out_width) == (32, 768, 4096)
+    assert (ILoraConfig().heads, ILoraConfig().rank, ILoraConfig().alpha) == (3, 8, 16.0)
+    assert (MediaConfig().seconds, MediaConfig().frame_px) == (10, 224)
+
+
+def test_unknown_encoders_are_refused():
+    config = CrabConfig.from_dict(DOCUMENT | {"visual": EncoderConfig("eye")})
+    with pytest.raises(ValueError, match="'eye', there are clip, conv"):
+        CrabModel(config)
+
+
+def test_the_small_network_imports_no_large_encoder():
+    code = f"""
+import sys
+from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab_config import CrabConfig
+CrabModel(CrabConfig.from_dict({DOCUMENT!r}))
+print([name for name in sys.modules if name.endswith(("nn.beats", "nn.clip", "modeling_clip", "bitsandbytes"))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_frames_and_seconds_become_tokens_of_the_llm(model):
+    with torch.inference_mode():
+        assert model.see(torch.randn(5, 3, 32, 32)).shape == (5, 3, 24)
+        assert model.hear(torch.randn(5, 98, 128)).shape == (5, 2, 24)
+
+
+def test_the_same_picture_at_another_second_is_other_tokens_until_the_tags_end(model):
+    pictures = torch.randn(1, 3, 32, 32).expand(6, -1, -1, -1)
+    with torch.inference_mode():
+        seen = model.see(pictures)
+        moved = model.see(pictures[:1], torch.tensor([2]))
+    assert not torch.allclose(seen[0], seen[1], atol=1e-4)
+    assert torch.allclose(seen[2], moved[0], atol=1e-5)
+    assert torch.allclose(seen[3], seen[5], atol=1e-5)
+
+
+def test_without_time_tags_seconds_do_not_matter():
+    torch.manual_seed(0)
+    plain = CrabModel(CrabConfig.from_dict({**DOCUMENT, "time_tags": 0, "ilora": None})).eval()
+    banks = torch.randn(1, 98, 128).expand(2, -1, -1)
+    with torch.inference_mode():
+        heard = plain.hear(banks)
+    assert torch.allclose(heard[0], heard[1], atol=1e-6)
+    assert plain.video_tags is None
+
+
+def test_tensors_have_the_names_of_a_network_without_adapter_plumbing(model):
+    names = set(model.tensors())
+    assert "llm.model.layers.0.self_attn.q_proj.weight" in names
+    assert "llm.model.layers.0.self_attn.q_proj.ilora_A.weight" in names
+    assert not any(word in name for name in names for word in ("base_layer", "default", "lm_head"))
+
+
+def test_an_adapter_adds_names_and_changes_none():
+    bare = CrabModel(CrabConfig.from_dict({**DOCUMENT, "ilora": None}))
+    before = set(bare.tensors())
+    bare.add_ilora(ILoraConfig(heads=2, rank=2))
+    assert before < set(bare.tensors())
+    assert bare.config == CrabConfig.from_dict({**DOCUMENT, "ilora": ILoraConfig(heads=2, rank=2)})
+
+
+def test_a_network_without_weights_is_filled_and_computes_the_same(model):
+    with without_weights():
+        empty = CrabModel(model.config)
+    assert all(parameter.is_meta for parameter in empty.parameters())
+    empty.load_tensors(model.tensors(), "here")
+    empty.eval()
+    ids = torch.arange(7)[None]
+    with torch.inference_mode():
+        assert torch.equal(empty.llm(ids).logits, model.llm(ids).logits)
+        assert torch.equal(empty.hear(torch.ones(2, 98, 128)), model.hear(torch.ones(2, 98, 128)))
+    assert empty.llm.lm_head.weight is empty.llm.get_input_embeddings().weight
+
+
+def test_parameters_have_weights_again_afterwards():
+    with without_weights():
+        pass
+    assert not torch.nn.Linear(2, 2).weight.is_meta
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        pytest.param(lambda t: t.pop("vl_projector.queries"), WeightsMismatch, "vl_projector.queries", id="lacking"),
+        pytest.param(lambda t: t.update(x=torch.zeros(1)), WeightsMismatch, "unknown 'x'", id="unknown"),
+        pytest.param(
+            lambda t: t.update({"vl_projector.queries": torch.zeros(2, 16)}), ModelError, r"\(2, 16\)", id="shape"
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(model, change, error, told):
+    tensors = model.tensors()
+    change(tensors)
+    with without_weights():
+        empty = CrabModel(model.config)
+    with pytest.raises(error, match=told):
+        empty.load_tensors(tensors, "there")
