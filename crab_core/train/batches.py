@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from crab_core.train.features import Features, pictures
 from crab_core.train.packing import Row, pack
 from crab_core.train.pool import Pool
 from crab_core.train.targets import DenseTargets, patch_targets
@@ -21,12 +22,6 @@ GAIN_RANGE, TINT_RANGE = 0.3, 0.12  # of the frame's contrast and of full white,
 SOUND_GAIN = 0.1  # half width of the random gain in units of the filter bank, about 6 dB
 UNITS_PER_LEVEL = 0.1756  # ln(10) / (2 * 6.55582): what 10 dB are in units of the filter bank
 MASKED_FRAMES, MASKED_BINS = 12, 16  # longest stripes hidden from the spectrogram (SpecAugment, arXiv 1904.08779)
-
-
-def pictures(frames: np.ndarray[Any, Any], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """(N, S, S, 3) uint8 -> (N, 3, S, S) float32, normalised."""
-    scaled = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
-    return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
 def _moments(rng: np.random.Generator, targets: DenseTargets, count: int) -> tuple[Any, Any]:
@@ -87,10 +82,10 @@ def audio_batches(pool: Pool, targets: DenseTargets, seed: int) -> MakeBatch:
 
 
 def language_batches(
-    seen: torch.Tensor, heard: torch.Tensor, seconds: np.ndarray[Any, Any], row: Callable[[int, np.random.Generator], Row],
-    seed: int,
-) -> MakeBatch:  # fmt: skip
-    """Random clips with texts made by `row(clip, rng)` behind cached features (n, T, P, D) and (n, T, n, D)."""
+    features: Features, seconds: np.ndarray[Any, Any], row: Callable[[int, np.random.Generator], Row], seed: int
+) -> MakeBatch:
+    """Random clips with texts made by `row(clip, rng)` behind their cached features."""
+    seen, heard = features.seen, features.heard
 
     def make(items: list[int]) -> Batch:
         rng = np.random.default_rng([seed, items[0], 3])

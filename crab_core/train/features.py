@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from crab_core.nn.crab import CrabModel
 from crab_core.progress import Listener, Progress, ignore
-from crab_core.train.batches import pictures
 from crab_core.train.pool import SECONDS, Pool
 
 CLIPS_AT_ONCE = 10
@@ -24,6 +26,12 @@ class Features:
 
     seen: torch.Tensor
     heard: torch.Tensor
+
+
+def pictures(frames: npt.NDArray[Any], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """(N, S, S, 3) pixels from 0 to 255 -> (N, 3, S, S) float32, normalised."""
+    scaled = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+    return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
 @torch.no_grad()

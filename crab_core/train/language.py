@@ -38,11 +38,11 @@ class LanguageStage(nn.Module):
         loss = F.cross_entropy(logits, wanted[kept])
         return {"loss": loss, "token_accuracy": (logits.argmax(-1) == wanted[kept]).float().mean().detach()}
 
-    def embed(
-        self, seen: torch.Tensor, heard: torch.Tensor, present: torch.Tensor, packed: Packed
-    ) -> torch.Tensor:
+    def embed(self, seen: torch.Tensor, heard: torch.Tensor, present: torch.Tensor, packed: Packed) -> torch.Tensor:
         """Text embeddings with the projected rows in place of VIDEO and AUDIO, (B, L, W)."""
-        seconds = torch.arange(present.shape[1], device=present.device).expand_as(present)[present]  # (M,) of all clips in order
+        seconds = torch.arange(present.shape[1], device=present.device).expand_as(present)[
+            present
+        ]  # (M,) of all clips in order
         video = self.model.vl_projector(self.model.tag_video(seen[present], seconds))  # (M, Q, W)
         audio = self.model.al_projector(self.model.tag_audio(heard[present], seconds))
         embeds = self.model.llm.get_input_embeddings()(packed.ids)

@@ -6,10 +6,9 @@ last checkpoint, rendered clips and encoder features from the cache.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from crab_core.nn.crab import CrabModel
 
-CORPUS_CLIPS = 4_000
+CORPUS_CLIPS = 1_000
 
 
 def run(
@@ -129,9 +128,7 @@ class Training:
             return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
         features = self.features(model)
         rows = RowMaker(self.tokenizer, model, self.scenes, stage)
-        return LanguageStage(model), language_batches(
-            features.seen, features.heard, self.targets.seconds, rows, seed
-        )
+        return LanguageStage(model), language_batches(features.seen, features.heard, self.targets.seconds, rows, seed)
 
     @cached_property
     def plan(self) -> PoolPlan:
@@ -182,8 +179,3 @@ class Training:
         tokenizer = build_tokenizer(world_corpus(CORPUS_CLIPS, self.settings.data.seed), self.settings.vocabulary)
         tokenizer.save_pretrained(folder)
         return tokenizer
-
-
-def summary(settings: TrainSettings) -> dict[str, Any]:
-    """The settings as plain JSON values, for the run's record."""
-    return dict(json.loads(json.dumps(asdict(settings), default=dict)))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
+from crab_core.families._base import Precision
 from crab_core.nn.crab import CrabModel
 from crab_core.nn.crab_config import CrabConfig, ILoraConfig
 from crab_core.nn.qformer import Projector
+from crab_core.registry import FAMILIES
+from crab_core.train.record import settings_document
 from crab_core.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ PARTS_OF: Mapping[str, tuple[str, ...]] = {
 
 
 def new_model(network: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> CrabModel:
-    """The network of a config with random weights and the tokenizer's vocabulary; raises ValueError for a bad config."""
+    """The network of a config with random weights and the tokenizer's vocabulary; ValueError for a bad config."""
     llm = {
         **network["llm"],
         "vocab_size": len(tokenizer),
@@ -100,6 +104,40 @@ def describe(model: CrabModel) -> dict[str, int]:
     return counts
 
 
-def settings_of(settings: TrainSettings) -> dict[str, Any]:
-    """The settings as plain JSON values."""
-    return dataclasses.asdict(settings)
+def write_model(
+    model: CrabModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    settings: TrainSettings,
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes an ordinary model folder in half precision: `crab infer --model FOLDER` reads it."""
+    from crab_core.weights.folder import Header, write_folder
+
+    tensors = {name: _stored(tensor) for name, tensor in model.state_dict().items()}
+    if model.config.llm.get("tie_word_embeddings"):
+        tensors.pop("llm.lm_head.weight", None)
+    header = Header(
+        name=settings.name,
+        family="crab",
+        config=model.config.to_dict(),
+        licence="Apache-2.0",
+        note=settings.note,
+        tasks=settings.tasks,
+        training={"settings": settings_document(settings), "parameters": describe(model), **facts},
+    )
+    with tempfile.TemporaryDirectory() as parking:
+        tokenizer.save_pretrained(parking)
+        files = {path.name: path.read_bytes() for path in Path(parking).iterdir()}
+    write_folder(folder, header, tensors, files)
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().half() if tensor.is_floating_point() else tensor.detach()
+
+
+def read_model(folder: Path) -> CrabModel:
+    """The network of a model folder, in single precision and ready to learn on."""
+    network = FAMILIES["crab"].load().load(folder, Precision())
+    model: CrabModel = network.model
+    return model

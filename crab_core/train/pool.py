@@ -46,9 +46,7 @@ class PoolPlan:
 
     def scene(self, index: int) -> Scene:
         """The scene of clip `index`."""
-        return sample_scene(
-            self.split, index, seed=self.seed, bank=_bank(self.bank), seconds=self.seconds(index)
-        )
+        return sample_scene(self.split, index, seed=self.seed, bank=_bank(self.bank), seconds=self.seconds(index))
 
     @property
     def key(self) -> str:
@@ -96,7 +94,9 @@ def _open(folder: Path, clips: int, mode: str) -> dict[str, npt.NDArray[np.gener
     return {name: np.load(folder / f"{name}.npy", mmap_mode=mode) for name in _shapes(clips)}  # type: ignore[arg-type]
 
 
-def render_clip(scene: Scene, bank: Bank) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+def render_clip(
+    scene: Scene, bank: Bank
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """Frames (T, S, S, 3), instance maps (T, 28, 28) and filter banks (T, L, 128) of one scene."""
     import torch
 

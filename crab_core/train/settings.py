@@ -78,6 +78,8 @@ class TrainSettings:
     stages: tuple[Stage, ...]
     data: WorldData = field(default_factory=WorldData)
     vocabulary: int = 1000
+    note: str = ""
+    tasks: tuple[str, ...] = TASK_NAMES
     seed: int = 0
     threads: int = 0
 

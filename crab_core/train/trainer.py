@@ -58,9 +58,7 @@ class StageTrainer(Trainer):
 
     extras: dict[str, list[float]]
 
-    def compute_loss(
-        self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, **_: Any
-    ) -> Any:
+    def compute_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """The stage's own loss; its other values are averaged into the next report."""
         told = model(**inputs)
         extras = self.__dict__.setdefault("extras", {})

@@ -41,7 +41,9 @@ def test_each_text_of_a_packed_row_has_the_logits_of_its_own_row(llama: LlamaFor
         length = len(text.prompt) + len(text.target)
         torch.testing.assert_close(logits[0, at : at + length], separate_logits(llama, text), atol=1e-5, rtol=0)
         at += length
-    torch.testing.assert_close(logits[1, len(PREFIX) : len(PREFIX) + 4], separate_logits(llama, TEXTS[0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        logits[1, len(PREFIX) : len(PREFIX) + 4], separate_logits(llama, TEXTS[0]), atol=1e-5, rtol=0
+    )
 
 
 def test_only_targets_have_labels() -> None:

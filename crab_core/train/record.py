@@ -1,0 +1,50 @@
+"""What a run writes about itself: resolved settings, versions, seed and the hash of the data, beside the weights."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from crab_core.errors import UsageError
+from crab_core.train.settings import TrainSettings
+
+RECORD = "run.json"
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "opencv-python-headless")
+
+
+def settings_document(settings: TrainSettings) -> dict[str, Any]:
+    """The settings as plain JSON values."""
+    document: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=dict))
+    return document
+
+
+def check_same_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
+    """Raises UsageError if `out` holds a run with other settings, or one that should not be gone on with."""
+    record = out / RECORD
+    if not record.exists():
+        return
+    if not resume:
+        raise UsageError(f"'{out}' holds a run already", hint="Give another folder with --out, or go on with --resume.")
+    before = json.loads(record.read_text())["settings"]
+    now = settings_document(settings)
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        raise UsageError(
+            f"'{out}' holds a run with other settings: {', '.join(changed)}", hint="Give another folder with --out."
+        )
+
+
+def write_run(out: Path, settings: TrainSettings, generator: str) -> None:
+    """Writes `run.json`."""
+    out.mkdir(parents=True, exist_ok=True)
+    document = {
+        "settings": settings_document(settings),
+        "generator": generator,
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    (out / RECORD).write_text(json.dumps(document, indent=1) + "\n")
