@@ -142,6 +142,14 @@ def test_a_network_without_weights_is_filled_and_computes_the_same(model):
     assert empty.llm.lm_head.weight is empty.llm.get_input_embeddings().weight
 
 
+def test_a_state_dict_fits_as_well(model):
+    with without_weights():
+        empty = CrabModel(model.config)
+    state = {name: tensor for name, tensor in model.state_dict().items() if name != "llm.lm_head.weight"}
+    empty.load_tensors(state, "here")
+    assert all(torch.equal(tensor, model.tensors()[name]) for name, tensor in empty.tensors().items())
+
+
 def test_parameters_have_weights_again_afterwards():
     with without_weights():
         pass
