@@ -98,7 +98,8 @@ class CrabModel(nn.Module):
     def load_tensors(self, tensors: Mapping[str, torch.Tensor], where: str) -> None:
         """Takes the tensors over (no copy) under the names of `tensors()`; floating ones should be of one dtype.
 
-        The names of a module's own state dict do as well. Raises WeightsMismatch if some are lacking or unknown, ModelError if a shape differs.
+        The names of a module's own state dict do as well. Raises WeightsMismatch if some are lacking or unknown,
+        ModelError if a shape differs.
         """
         tensors = {_plain(key): tensor for key, tensor in tensors.items()}
         own = {_plain(key): key for key in self.state_dict() if key not in self._tied()}
