@@ -135,18 +135,20 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
         if self.disable_adapters:
             return result
         for name in self.active_adapters:
-            if name in self.ilora_A:
-                result = result + self.update(x, name).to(result.dtype)
+            if name in self.heads:
+                result = torch.add(result, self.mixture(x, name).to(result.dtype), alpha=self.scaling[name])
         return result
 
-    def update(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        """What one adapter adds: (..., in) -> (..., out), in the dtype of the adapter's weights."""
-        x = x.to(self.ilora_A[name].weight.dtype)
+    def mixture(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """All heads of one adapter, weighed but not yet scaled: (..., in) -> (..., out), in the adapter's dtype."""
+        down = self.ilora_A[name]
+        x = x.to(down.weight.dtype)
         route = self.ilora_router[name](x)  # (..., H)
         if name in self.head_masks:
             route = self.head_masks[name].apply(route)
-        low = self._low(x, name)  # (..., 1 or H, r)
-        weighed = (route * self.scaling[name]).unsqueeze(-1) * low  # (..., H, r)
+        # one row that serves all heads, (..., 1, r), or one a head, (..., H, r)
+        low = self._dropped(down, x, name) if self.training else down(x).unsqueeze(-2)
+        weighed = route.unsqueeze(-1) * low  # (..., H, r)
         return self.ilora_B[name](weighed.flatten(-2))
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
@@ -159,12 +161,10 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
     def unmerge(self) -> None:
         """Nothing to do: nothing is ever merged."""
 
-    def _low(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        """A drop(x): one row that serves all heads, (..., 1, r), or one a head with masks of its own, (..., H, r)."""
-        down, drop = self.ilora_A[name], self.ilora_dropout[name]
-        if not (self.per_head_dropout[name] and self.training):
-            return down(drop(x)).unsqueeze(-2)
-        return torch.stack([down(drop(x)) for _ in range(self.heads[name])], dim=-2)
+    def _dropped(self, down: Down, x: torch.Tensor, name: str) -> torch.Tensor:
+        """A drop(x) in training: with one mask for all heads (..., 1, r), or with one mask a head (..., H, r)."""
+        drop, masks = self.ilora_dropout[name], self.heads[name] if self.per_head_dropout[name] else 1
+        return torch.stack([down(drop(x)) for _ in range(masks)], dim=-2)
 
 
 def _kaiming(rows: int, columns: int) -> torch.Tensor:

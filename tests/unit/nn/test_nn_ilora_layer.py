@@ -95,7 +95,7 @@ def test_router_sees_the_input_before_dropout():
 def test_dropout_masks(per_head, ranks):
     """With equal heads the update of one mask is one A drop(x); masks of their own give each head another one."""
     layer = made(dropout=0.5, per_head_dropout=per_head).train()
-    low = layer._low(torch.randn(1, 64, 16), "default").detach()  # (1, 64, 1 or 3, 4)
+    low = layer._dropped(layer.ilora_A["default"], torch.randn(1, 64, 16), "default").detach()  # (1, 64, 1 or 3, 4)
     assert low.shape[-2] == ranks
     assert len({tuple(head.flatten().tolist()) for head in low.unbind(-2)}) == ranks
 

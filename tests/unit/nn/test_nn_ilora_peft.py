@@ -120,7 +120,10 @@ def test_several_adapters_side_by_side(saved):
     both = model.base_model.model.model.layers[0].self_attn.q_proj
     x = torch.randn(1, 3, 32)
     torch.testing.assert_close(
-        both(x), both.base_layer(x) + both.update(x, "default") + both.update(x, "second"), atol=1e-5, rtol=1e-5
+        both(x),
+        both.base_layer(x) + 4 * both.mixture(x, "default") + 2 * both.mixture(x, "second"),
+        atol=1e-5,
+        rtol=1e-5,
     )
     model.set_adapter("default")
     model.delete_adapter("second")
@@ -277,7 +280,7 @@ def test_quantised_base(bits):
     torch.testing.assert_close(layer(x), bare)
     torch.nn.init.normal_(layer.ilora_B["default"].weight)
     y = layer(x)
-    torch.testing.assert_close(y, bare + layer.update(x, "default").to(bare.dtype))
+    torch.testing.assert_close(y, bare + 2 * layer.mixture(x, "default").to(bare.dtype))
     y.sum().backward()
     assert all(p.grad is not None for p in layer.parameters() if p.requires_grad)
     assert x.grad is not None
