@@ -46,9 +46,9 @@ class FakeNetwork:
 
     def view(self, task: str, duration_s: float) -> View:
         """One look a second, ten for a longer clip."""
-        second_s = max(1.0, duration_s / SECONDS)
+        second_s = duration_s / SECONDS if duration_s > SECONDS + 0.5 else 1.0
         count = max(1, min(SECONDS, int(duration_s)))
-        times = tuple(i * second_s for i in range(count))
+        times = tuple(i * min(second_s, duration_s / count) for i in range(count))
         width_s = 2.0 if task == "avqa" else 1.0
         return View(times, tuple((t, t + width_s) for t in times), second_s)
 

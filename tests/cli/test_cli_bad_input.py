@@ -44,8 +44,8 @@ def picture(width: int, height: int) -> Make:
     def make(folder: Path) -> Path:
         path = folder / f"{width}x{height}.png"
         with av.open(path, "w", format="image2") as container:
-            stream = container.add_stream("png", rate=1, width=width, height=height, pix_fmt="rgb24")
-            frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8))
+            stream = container.add_stream("png", rate=1, width=width, height=height, pix_fmt="gray")
+            frame = av.VideoFrame.from_ndarray(np.zeros((height, width), np.uint8), format="gray")
             container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path

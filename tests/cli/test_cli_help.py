@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -29,7 +29,7 @@ def generator() -> ModuleType:
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     return done.stdout
 
 
@@ -74,12 +74,13 @@ def test_torch_is_not_loaded_for_a_file_that_cannot_be_read(tmp_path: Path) -> N
 
 def test_help_is_quick() -> None:
     command = [sys.executable, "-m", "crab_cli", "--help"]
-    spent = []
+    spent_s = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, capture_output=True, check=True)
-        spent.append(time.perf_counter() - began)
-    assert min(spent) < 1.0, "0.2 s on a quiet machine; the bound leaves room for a busy one"
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent_s) < 0.5, "seconds of computing, which a busy machine does not stretch; 0.15 as measured"
 
 
 def test_version(crab) -> None:
