@@ -90,14 +90,15 @@ def language_batches(
     def make(items: list[int]) -> Batch:
         rng = np.random.default_rng([seed, items[0], 3])
         clips = rng.integers(0, len(seconds), len(items))
-        packed = pack([row(int(clip), rng) for clip in clips])
+        rows = [row(int(clip), rng) for clip in clips]
         chosen = torch.from_numpy(clips)
         present = torch.arange(seen.shape[1])[None] < torch.from_numpy(seconds[clips])[:, None]  # (B, T)
         return {
             "seen": seen[chosen].float(),
             "heard": heard[chosen].float(),
-            "present": present,
-            **packed.to_dict(),
+            "in_sight": present & torch.tensor([[one.sees] for one in rows]),
+            "in_earshot": present & torch.tensor([[one.hears] for one in rows]),
+            **pack(rows).to_dict(),
         }
 
     return make

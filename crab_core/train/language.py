@@ -24,11 +24,19 @@ class LanguageStage(nn.Module):
         self.model = model
 
     def forward(
-        self, seen: torch.Tensor, heard: torch.Tensor, present: torch.Tensor, **texts: torch.Tensor
+        self,
+        seen: torch.Tensor,
+        heard: torch.Tensor,
+        in_sight: torch.Tensor,
+        in_earshot: torch.Tensor,
+        **texts: torch.Tensor,
     ) -> Mapping[str, torch.Tensor]:
-        """The loss for seen (B, T, P, D), heard (B, T, n, D), present (B, T) bool and the tensors of `Packed`."""
+        """The loss for seen (B, T, P, D), heard (B, T, n, D), which of their seconds count (B, T), and `Packed`."""
         packed = Packed(**texts)
-        embeds = self.embed(seen, heard, present, packed)
+        embeds = self.model.llm.get_input_embeddings()(packed.ids)  # (B, L, W)
+        video, audio = self.rows(seen, heard, in_sight, in_earshot)
+        embeds = embeds.masked_scatter(packed.video[..., None], video.to(embeds.dtype))
+        embeds = embeds.masked_scatter(packed.audio[..., None], audio.to(embeds.dtype))
         hidden = self.model.llm.model(
             inputs_embeds=embeds, attention_mask=packed.attention, position_ids=packed.positions, use_cache=False
         ).last_hidden_state  # (B, L, W)
@@ -38,13 +46,14 @@ class LanguageStage(nn.Module):
         loss = F.cross_entropy(logits, wanted[kept])
         return {"loss": loss, "token_accuracy": (logits.argmax(-1) == wanted[kept]).float().mean().detach()}
 
-    def embed(self, seen: torch.Tensor, heard: torch.Tensor, present: torch.Tensor, packed: Packed) -> torch.Tensor:
-        """Text embeddings with the projected rows in place of VIDEO and AUDIO, (B, L, W)."""
-        seconds = torch.arange(present.shape[1], device=present.device).expand_as(present)[
-            present
-        ]  # (M,) of all clips in order
-        video = self.model.vl_projector(self.model.tag_video(seen[present], seconds))  # (M, Q, W)
-        audio = self.model.al_projector(self.model.tag_audio(heard[present], seconds))
-        embeds = self.model.llm.get_input_embeddings()(packed.ids)
-        embeds = embeds.masked_scatter(packed.video[..., None], video.to(embeds.dtype))
-        return embeds.masked_scatter(packed.audio[..., None], audio.to(embeds.dtype))
+    def rows(
+        self, seen: torch.Tensor, heard: torch.Tensor, in_sight: torch.Tensor, in_earshot: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The query tokens (M, Q, W) of all seconds that count, clip after clip, of pictures and of sound."""
+        video = self.model.vl_projector(self.model.tag_video(seen[in_sight], _numbers(in_sight)))
+        return video, self.model.al_projector(self.model.tag_audio(heard[in_earshot], _numbers(in_earshot)))
+
+
+def _numbers(present: torch.Tensor) -> torch.Tensor:
+    """(B, T) -> (M,): which second each True is."""
+    return torch.arange(present.shape[1], device=present.device).expand_as(present)[present]

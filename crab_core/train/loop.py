@@ -89,9 +89,11 @@ class Training:
 
     def train(self, model: CrabModel, stage: Stage) -> CrabModel:
         """One stage, from its last checkpoint if there is one, and its model folder."""
-        from crab_core.train.network import add_ilora, only_train, write_model
+        from crab_core.train.network import add_ilora, only_train, soften, write_model
 
         torch.manual_seed(self.settings.seed)
+        if stage == next((one for one in self.settings.stages if one.kind == "language"), None):
+            soften(model)
         if stage.ilora is not None and model.config.ilora is None:
             model = add_ilora(model, stage.ilora)
         trained = only_train(model, stage.train)

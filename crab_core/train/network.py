@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LORA_MARK = "lora_"
+ROW_SCALE = 0.15
 PARTS_OF: Mapping[str, tuple[str, ...]] = {
     "visual_encoder": ("visual_encoder.",),
     "audio_encoder": ("audio_encoder.",),
@@ -60,6 +61,18 @@ def add_ilora(model: CrabModel, ilora: Mapping[str, Any]) -> CrabModel:
     """The same network with an I-LoRA that starts as the identity."""
     model.add_ilora(ILoraConfig(**ilora))
     return model
+
+
+def soften(model: CrabModel) -> None:
+    """Scales both projectors' rows down towards the size of text embeddings.
+
+    Dense stages leave rows some sixty times larger than the LLM's new embeddings, and its layers could hardly change
+    such rows.
+    """
+    with torch.no_grad():
+        for projector in (model.vl_projector, model.al_projector):
+            projector.mlp[-1].weight.mul_(ROW_SCALE)
+            projector.mlp[-1].bias.mul_(ROW_SCALE)
 
 
 def part_of(name: str) -> str | None:
@@ -114,9 +127,7 @@ def write_model(
     """Writes an ordinary model folder in half precision: `crab infer --model FOLDER` reads it."""
     from crab_core.weights.folder import Header, write_folder
 
-    tensors = {name: _stored(tensor) for name, tensor in model.state_dict().items()}
-    if model.config.llm.get("tie_word_embeddings"):
-        tensors.pop("llm.lm_head.weight", None)
+    tensors = {name: _stored(tensor) for name, tensor in model.tensors().items()}
     header = Header(
         name=settings.name,
         family="crab",

@@ -25,10 +25,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The shared prefix (ids, with VIDEO and AUDIO where features go) and the texts that follow it."""
+    """The shared prefix (ids, with VIDEO and AUDIO where features go) and the texts that follow it.
+
+    `sees` and `hears` are False for a clip whose pictures or sound are withheld: its prefix has no places for them.
+    """
 
     prefix: tuple[int, ...]
     texts: tuple[Text, ...]
+    sees: bool = True
+    hears: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from crab_core.nn.crab import CrabModel
 
 LAST_OF_PREFIX = "<audio_end>"
+WITHHELD = 0.03  # of the visits are without pictures, as many without sound
+CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
 
 
 class RowMaker:
@@ -35,14 +38,20 @@ class RowMaker:
             VIDEO: tokenizer.convert_tokens_to_ids("<video>"), AUDIO: tokenizer.convert_tokens_to_ids("<audio>")
         }  # fmt: skip
         self.prefix_of = lru_cache(maxsize=None)(self._prefix)
+        message = [{"role": "user", "content": CONTENT}]
+        whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        self.before, _, self.after = whole.partition(CONTENT)
 
     def __call__(self, clip: int, rng: np.random.Generator) -> Row:
-        """The row of clip number `clip`."""
-        scene = self.scenes[clip]
+        """The row of clip number `clip`; at times its pictures or its sound are withheld, and the texts know it."""
+        share = rng.random()
+        sees, hears = share >= WITHHELD, share < 1 - WITHHELD
+        scene = _withhold(self.scenes[clip], sees=sees, hears=hears)
         made = samples(scene, label(scene), rng, tasks=tuple(self.stage.tasks), direct=1 - self.stage.reasoning)
         chosen = self._choose(made, rng)
         texts = [self._split(sample) for sample in chosen]
-        return Row(self.prefix_of(texts[0][0], scene.seconds), tuple(text for _, text in texts))
+        prefix = self.prefix_of(texts[0][0], scene.seconds if sees else 0, scene.seconds if hears else 0)
+        return Row(prefix, tuple(text for _, text in texts), sees, hears)
 
     def _choose(self, made: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
         """Samples without repetition; each task has its weight, shared by its samples."""
@@ -53,19 +62,26 @@ class RowMaker:
 
     def _split(self, sample: Sample) -> tuple[str, Text]:
         """The media prefix as text, and what follows it as ids."""
-        message = [{"role": "user", "content": prompt_text(sample.prompt)}]
-        whole = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        prefix, mark, rest = whole.partition(LAST_OF_PREFIX)
+        prefix, mark, rest = prompt_text(sample.prompt).partition(LAST_OF_PREFIX)
         target = [*self._encode(sample.target), self.tokenizer.eos_token_id]
-        return prefix + mark, Text(tuple(self._encode(rest)), tuple(target))
+        return self.before + prefix + mark, Text(tuple(self._encode(rest + self.after)), tuple(target))
 
-    def _prefix(self, text: str, seconds: int) -> tuple[int, ...]:
+    def _prefix(self, text: str, frames: int, seconds: int) -> tuple[int, ...]:
         """The prefix as ids, each placeholder replaced by the places of its features."""
         ids: list[int] = []
+        looks = {VIDEO: frames, AUDIO: seconds}
         for token in self._encode(text):
             medium = next((mark for mark, known in self.ids.items() if known == token), None)
-            ids += [token] if medium is None else [medium] * (seconds * self.queries[medium])
+            ids += [token] if medium is None else [medium] * (looks[medium] * self.queries[medium])
         return tuple(ids)
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def _withhold(scene: Scene, *, sees: bool, hears: bool) -> Scene:
+    """The scene as it is for somebody without eyes or without ears."""
+    if sees and hears:
+        return scene
+    actors = [actor if sees else replace(actor, seen=None, figures=()) for actor in scene.actors]
+    return replace(scene, actors=tuple(actor if hears else replace(actor, heard=None) for actor in actors))
