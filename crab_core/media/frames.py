@@ -14,11 +14,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
 from crab_core.errors import InputError
 from crab_core.media.decoding import StreamDecoder, broken_note
 from crab_core.media.opening import open_media, shown
-from crab_core.media.orientation import orientation_of
+from crab_core.media.orientation import Orientation
 from crab_core.media.probing import Probe, video_stream
 
 _READ_ON_S = 5.0  # without an index, a jump of less than this is not worth a seek
@@ -52,12 +53,17 @@ def read_frames(found: Probe, times_s: Sequence[float], frame_size: tuple[int, i
     return Pictures(frames if shower.has_frames else frames[:0], _notes(found, shower))
 
 
-def to_rgb(frame: av.VideoFrame, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The decoded frame upright as (H, W, 3) uint8 RGB at (W, H) = `size`: any pixel format, alpha dropped."""
-    orientation = orientation_of(frame)
+def to_rgb(
+    frame: av.VideoFrame, size: tuple[int, int], orientation: Orientation, converter: VideoReformatter | None = None
+) -> npt.NDArray[np.uint8]:
+    """The decoded frame upright as (H, W, 3) uint8 RGB at (W, H) = `size`: any pixel format, alpha dropped.
+
+    One `converter` for many frames of a kind saves setting up the filter for each.
+    """
     width, height = orientation.size(size)
-    picture = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC").to_ndarray()
-    return orientation.upright(picture)
+    converter = converter or VideoReformatter()
+    picture = converter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC").to_ndarray()
+    return orientation.upright(np.asarray(picture, np.uint8))
 
 
 class _Untimed(Exception):  # noqa: N818 - never leaves this file
@@ -74,16 +80,23 @@ def _walk(
             raise InputError(f"no pictures in {shown(found.path)}", hint="Has the file changed meanwhile?")
         shower = _Shower(StreamDecoder(container, stream, found.start_s), found, is_seeking)
         try:
-            _fill(shower, times_s, frames, order)
+            _fill(shower, times_s, frames, order, found.orientation)
             return shower
         except _Untimed:
             pass
+        finally:
+            shower.close()
     return _walk(found, times_s, frames, order, is_seeking=False)
 
 
 def _fill(
-    shower: _Shower, times_s: Sequence[float], frames: npt.NDArray[np.uint8], order: npt.NDArray[np.intp]
+    shower: _Shower,
+    times_s: Sequence[float],
+    frames: npt.NDArray[np.uint8],
+    order: npt.NDArray[np.intp],
+    orientation: Orientation,
 ) -> None:
+    size, converter = (frames.shape[2], frames.shape[1]), VideoReformatter()
     last: tuple[av.VideoFrame, int] | None = None
     for time_s, place in zip(times_s, order, strict=True):
         frame = shower.at(time_s)
@@ -92,7 +105,7 @@ def _fill(
         if last is not None and last[0] is frame:
             frames[place] = frames[last[1]]
         else:
-            frames[place] = to_rgb(frame, (frames.shape[2], frames.shape[1]))
+            frames[place] = to_rgb(frame, size, orientation, converter)
         last = (frame, int(place))
 
 
@@ -113,6 +126,10 @@ class _Shower:
         self._timed: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._is_open = False
         self._index_is_whole = "mp4" in decoder.container.format.name
+
+    def close(self) -> None:
+        """Let go of the decoder at once: a paused generator and its owner would keep its threads until collected."""
+        self._timed, self._shown, self._next = iter(()), None, None
 
     def at(self, time_s: float) -> av.VideoFrame | None:
         """The frame on screen at a time, which is never before the one asked for last; None if nothing decodes."""

@@ -36,7 +36,10 @@ class Orientation:
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """The orientation that the frame's display matrix asks for, to the nearest quarter turn."""
+    """The orientation that the frame's display matrix asks for, to the nearest quarter turn.
+
+    Ask it of one frame of a clip: PyAV keeps a frame that was asked for side data until the garbage is collected.
+    """
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 does not know the side data of pictures with EXIF; their turn it tells, not mirrors

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
 
 from crab_core.errors import InputError
-from crab_core.media.decoding import StreamDecoder, first_frame, is_seekable, is_timed
-from crab_core.media.opening import OPTIONS, open_media, shown
+from crab_core.media.decoding import StreamDecoder, first_frame, is_timed
+from crab_core.media.lengths import picture_duration, stream_length_s
+from crab_core.media.opening import open_media, shown
 from crab_core.media.orientation import Orientation, orientation_of
 
 _STILL_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
 _ANIMATIONS = frozenset({"gif", "apng", "webp_anim"})
-_DEFAULT_FRAMES_PER_S = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,8 @@ class Probe:
     """What is known of a clip before it is decoded.
 
     `duration_s` is how long the pictures last, or the sound where there are none or only a still; 0 for a still alone.
-    `size` is (width, height) as shown, (0, 0) without pictures; `rotation` the degrees clockwise that lead to it.
+    `size` is (width, height) as shown, (0, 0) without pictures; `rotation` the degrees clockwise that lead to it, and
+    `orientation` the same with mirrors.
     `start_s` is the file's own time of what the clip calls 0 s. With a separate sound file, everything about sound is
     that file's. `notes` says what is odd about the file.
     """
@@ -39,6 +39,7 @@ class Probe:
     video_codec: str | None
     audio_codec: str | None
     start_s: float
+    orientation: Orientation = Orientation()
     audio_start_s: float = 0.0
     audio_duration_s: float = 0.0
     notes: tuple[str, ...] = ()
@@ -119,6 +120,7 @@ def _joined(path: Path, pictures: _Pictures | None, sound: Track | None) -> Prob
         video_codec=pictures.codec if pictures else None,
         audio_codec=sound.codec if sound else None,
         start_s=start_s,
+        orientation=pictures.orientation if pictures else Orientation(),
         audio_start_s=sound.start_s if sound else 0.0,
         audio_duration_s=sound.duration_s if sound else 0.0,
         notes=pictures.notes if pictures else (),
@@ -136,7 +138,7 @@ def _pictures(container: av.container.InputContainer) -> _Pictures | None:
     rate = stream.average_rate or stream.guessed_rate
     start_s = _start_s(stream, frame)
     is_still = _is_still(container, decoder)
-    duration_s, notes = (0.0, ()) if is_still else _picture_duration(container, stream, start_s)
+    duration_s, notes = (0.0, ()) if is_still else picture_duration(container, stream, start_s)
     return _Pictures(
         start_s,
         duration_s,
@@ -154,7 +156,7 @@ def _sound(container: av.container.InputContainer) -> Track | None:
     if stream is None:
         return None
     start_s = _start_s(stream, None)
-    return Track(start_s, _duration_s(container, stream, start_s), stream.codec_context.name)
+    return Track(start_s, stream_length_s(container, stream, start_s), stream.codec_context.name)
 
 
 def _separate_sound(path: Path) -> Track:
@@ -180,70 +182,3 @@ def _is_still(container: av.container.InputContainer, decoder: StreamDecoder) ->
     if name in _ANIMATIONS:
         return not any(packet.size for packet in decoder.packets())  # the first frame has been taken already
     return container.metadata.get("major_brand") in _STILL_BRANDS
-
-
-def _picture_duration(
-    container: av.container.InputContainer, stream: av.VideoStream, start_s: float
-) -> tuple[float, tuple[str, ...]]:
-    """How long the pictures last, less what is missing from a file that was cut off."""
-    told_s = _duration_s(container, stream, start_s)
-    kept_s = _kept_s(container, stream, start_s)
-    if kept_s is None or kept_s >= told_s:
-        return told_s, ()
-    return kept_s, (f"the file is cut off: of {told_s:.1f} s of pictures the first {kept_s:.1f} s are there",)
-
-
-def _kept_s(container: av.container.InputContainer, stream: av.stream.Stream, start_s: float) -> float | None:
-    """Up to when the packets that the index lists lie inside the file; None if all do, or there is no whole index."""
-    entries, size = stream.index_entries, container.size
-    if "mp4" not in container.format.name or not len(entries) or entries[-1].pos + entries[-1].size <= size:
-        return None
-    low, high = 0, len(entries) - 1  # the first entry that reaches beyond the file is in low..high
-    while low < high:
-        middle = (low + high) // 2
-        if entries[middle].pos + entries[middle].size > size:
-            high = middle
-        else:
-            low = middle + 1
-    return max(0.0, float(entries[low].timestamp * stream.time_base) - start_s)
-
-
-def _duration_s(container: av.container.InputContainer, stream: av.stream.Stream, start_s: float) -> float:
-    """How long a stream lasts, from the first source that knows."""
-    if is_seekable(container) or container.format.name in ("mp3", "mpeg"):  # else FFmpeg guesses from the bit rate
-        if stream.duration is not None:
-            return float(max(0, stream.duration) * stream.time_base)
-        tagged_s = _tagged_end_s(stream.metadata.get("DURATION", ""))
-        if tagged_s is not None:
-            return max(0.0, tagged_s - start_s)
-        if container.duration is not None:
-            file_start_s = (container.start_time or 0) / av.time_base
-            return max(0.0, file_start_s + container.duration / av.time_base - start_s)
-    return _counted_s(container.name, stream.index, start_s)
-
-
-def _tagged_end_s(text: str) -> float | None:
-    """Seconds from Matroska's `00:00:10.033000000`, or None if the text is not like that."""
-    try:
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        return None
-
-
-def _counted_s(name: str, index: int, start_s: float) -> float:
-    """How long a stream lasts by reading all its packets, undecoded: for recordings that were never finished."""
-    end = Fraction(0)
-    with av.open(name, options=dict(OPTIONS), metadata_errors="replace") as container:
-        stream = container.streams[index]
-        rate = getattr(stream, "average_rate", None) or _DEFAULT_FRAMES_PER_S
-        step = Fraction(1) / Fraction(rate) if stream.type == "video" else Fraction(0)
-        for packet in StreamDecoder(container, stream, 0.0).packets():
-            if not packet.size:
-                continue
-            if packet.pts is None or not is_timed(container):
-                end += step
-            else:
-                lasts = packet.duration * stream.time_base if packet.duration else step
-                end = max(end, packet.pts * stream.time_base + lasts)
-    return max(0.0, float(end) - start_s)

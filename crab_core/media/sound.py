@@ -1,37 +1,31 @@
 """The sound of given windows as mono 16 kHz, without decoding the rest of the track.
 
-Samples are placed by their time stamps, channels are averaged (as the published code's loader does), and FFmpeg's
-resampler is started where its filter has the same phase as in a run over the whole track, so that a window sounds the
-same whichever windows are asked for beside it.
+Windows that lie apart are reached by jumps, to a little before their start, so that the decoder is right when they
+begin: a window sounds the same whichever windows are asked for beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 
 from crab_core.errors import InputError
 from crab_core.media.decoding import StreamDecoder, broken_note, first_frame
 from crab_core.media.opening import open_media, shown
 from crab_core.media.probing import audio_stream
+from crab_core.media.resampling import MARGIN, Clock, Samples, resample_into
 from crab_core.types import SAMPLE_RATE_HZ
 
 _PREROLL_S = 0.5  # what MP3's bit reservoir, AAC's overlap and Opus's history need before a decoder is right
 _STEPS_BACK_S = (0.0, 1.0, 5.0, 20.0)  # where to look when a jump lands too late
-_MARGIN = 128  # samples at 16 kHz on either side of a window that the resampler's filter may reach into
 _JOIN_S = 2.0  # windows nearer than this are decoded in one go
-_PUSH_SAMPLES = 16_384
 _COARSE_SAMPLES = 4  # time stamps are trusted to the sample if a tick is no longer than this
-_FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
-
-Samples = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +124,13 @@ class _SpanReader:
         self._heard[span] = heard = np.zeros(span[1] - span[0], np.float32)
         rate = self._decoder.stream.codec_context.sample_rate or SAMPLE_RATE_HZ
         first_s, end_s = span[0] / SAMPLE_RATE_HZ, span[1] / SAMPLE_RATE_HZ
-        lead_s = _PREROLL_S + 1 / math.gcd(rate, SAMPLE_RATE_HZ) + _MARGIN / SAMPLE_RATE_HZ
+        lead_s = _PREROLL_S + 1 / math.gcd(rate, SAMPLE_RATE_HZ) + MARGIN / SAMPLE_RATE_HZ
         frames = self._enter(first_s - lead_s)
         frame = next(frames, None)
         if frame is not None:
             self.has_samples = True
-            clock = _Clock(self._decoder, frame.sample_rate, self._start_s, self._first_samples)
-            _resample_into(heard, span[0], chain([frame], frames), clock)
+            clock = Clock(self._decoder, frame.sample_rate, self._start_s, self._first_samples)
+            resample_into(heard, span[0], chain([frame], frames), clock)
         self._here_s = end_s
         self.broken_s |= {time_s for time_s in self._decoder.broken_s if first_s - 0.1 <= time_s <= end_s + 0.1}
 
@@ -157,95 +151,3 @@ class _SpanReader:
             if frame.pts <= decoder.tick(time_s):
                 return chain([frame], frames)
         raise _Inexact
-
-
-class _Clock:
-    """Which input sample a frame begins with, counted at `rate` Hz from 0 s of the clip.
-
-    Matroska's whole milliseconds are too coarse to tell; but frames of one size lie on a grid that starts behind the
-    first one, which is shorter when its beginning is the encoder's filler.
-    """
-
-    def __init__(self, decoder: StreamDecoder, rate: int, start_s: float, first_samples: int) -> None:
-        self.rate = rate
-        self.start = round(start_s * rate)
-        self._grid = self.start + first_samples if first_samples else None
-        self._base_s = float(decoder.base)
-        self._origin_s = decoder.origin_s
-        self._slack = max(1, math.ceil(self._base_s * rate))  # how many samples a time stamp may be wrong by
-
-    def place(self, frame: av.AudioFrame, due: int | None) -> int:
-        """The frame's first sample: `due` if its time stamp agrees within rounding, else where the stamp says."""
-        if frame.pts is None:
-            return self.start if due is None else due
-        stamped = round((frame.pts * self._base_s - self._origin_s) * self.rate)
-        if due is None and self._grid is not None and stamped > self.start + self._slack:
-            due = self._grid + round((stamped - self._grid) / frame.samples) * frame.samples
-        return stamped if due is None or abs(stamped - due) > self._slack else due
-
-
-def _resample_into(heard: Samples, first: int, frames: Iterable[av.AudioFrame], clock: _Clock) -> None:
-    """Fill `heard`, the samples from `first` on at 16 kHz, from frames that begin before it."""
-    rate, period = clock.rate, clock.rate // math.gcd(clock.rate, SAMPLE_RATE_HZ)  # filter phases repeat in `period`
-    margin = math.ceil(_MARGIN * max(1.0, rate / SAMPLE_RATE_HZ))
-    begin = max((first * rate // SAMPLE_RATE_HZ - margin) // period, clock.start // period) * period
-    end = -((first + len(heard)) * -rate // SAMPLE_RATE_HZ) + margin
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-    at = begin * SAMPLE_RATE_HZ // rate - first  # exact, since begin is a multiple of the period
-    for block in _batched(_laid(frames, clock, begin, end)):
-        for made in resampler.resample(_as_frame(block, rate) if block is not None else None):
-            samples = made.to_ndarray()[0]
-            low, high = max(0, -at), max(0, min(len(samples), len(heard) - at))
-            heard[at + low : at + high] = samples[low:high] if high > low else 0
-            at += len(samples)
-
-
-def _laid(frames: Iterable[av.AudioFrame], clock: _Clock, begin: int, end: int) -> Iterator[Samples]:
-    """Mono samples [begin, end) at the track's rate without gaps or overlaps, ending earlier if the track does."""
-    due: int | None = None
-    for frame in frames:
-        mono = _mono(frame, clock.rate)
-        place = clock.place(frame, due)
-        due = place + len(mono)
-        if place > begin:
-            yield np.zeros(min(place, end) - begin, np.float32)
-            begin = min(place, end)
-        mono = mono[begin - place : end - place] if end > place else mono[:0]
-        yield mono
-        begin += len(mono)
-        if begin >= end:
-            return
-
-
-def _mono(frame: av.AudioFrame, rate: int) -> Samples:
-    """The mean of the channels, full scale 1, as (n,) float32 at `rate`."""
-    channels = frame.layout.nb_channels
-    samples = frame.to_ndarray()  # (channels, n), or (1, n * channels) if they are interleaved
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, channels).T
-    scale = _FULL_SCALE.get(frame.format.name.rstrip("p"), 1.0)
-    middle = 128 if frame.format.name.startswith("u8") else 0
-    mono = (samples.mean(axis=0, dtype=np.float32 if scale == 1.0 else np.float64) - middle) / scale
-    if frame.sample_rate != rate:  # a rate that changes within a track is rare: straight lines will do
-        count = round(len(mono) * rate / frame.sample_rate)
-        mono = np.interp(np.arange(count) * (frame.sample_rate / rate), np.arange(len(mono)), mono)
-    return mono.astype(np.float32)
-
-
-def _batched(blocks: Iterable[Samples]) -> Iterator[Samples | None]:
-    """Blocks joined to pieces worth a call, then None: the sign to flush."""
-    waiting: list[Samples] = []
-    for block in blocks:
-        waiting.append(block)
-        if sum(map(len, waiting)) >= _PUSH_SAMPLES:
-            yield np.concatenate(waiting)
-            waiting = []
-    if sum(map(len, waiting)):
-        yield np.concatenate(waiting)
-    yield None
-
-
-def _as_frame(samples: Samples, rate: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="flt", layout="mono")
-    frame.sample_rate = rate
-    return frame

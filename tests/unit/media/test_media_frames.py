@@ -12,11 +12,14 @@ from media_files import Movie, drawings
 from crab_core.errors import UsageError
 from crab_core.media import load_clip, probe, published_frame_times
 from crab_core.media.frames import to_rgb
+from crab_core.media.orientation import Orientation
 from crab_core.types import View
 
 BFRAMES = {"preset": "fast", "bf": "3", "sc_threshold": "0"}
 X265 = {"preset": "ultrafast", "bf": "3", "x265-params": "log-level=none:pools=1:open-gop=1"}
 VP9 = {"cpu-used": "8", "deadline": "realtime", "auto-alt-ref": "1"}
+Y4M = {"format": "yuv4mpegpipe"}
+APNG = {"format": "apng"}
 LIVE = {"live": True, "format": "matroska"}
 FRAGMENTS = {"options": {"movflags": "frag_keyframe+empty_moov"}}
 
@@ -50,6 +53,9 @@ CODECS = {
     "prores-mov-10-bit": ("pro.mov", Movie(drawings(20), "prores_ks", pixels="yuv422p10le", options={}), {}),
     "ffv1-mkv-gray": ("gray.mkv", Movie(drawings(30)[..., 0], "ffv1", pixels="gray", options={}, source="gray"), {}),
     "ffv1-mkv-alpha": ("alpha.mkv", Movie(drawings(30), "ffv1", pixels="bgra", options={}), {}),
+    "uncompressed-y4m": ("plain.y4m", Movie(drawings(150), "wrapped_avframe", options={}), Y4M),
+    "wmv2-asf": ("plain.wmv", Movie(drawings(120), "wmv2", options={}), {"format": "asf"}),
+    "apng-animation": ("moving.apng", Movie(drawings(12), "apng", pixels="rgb24", options={}, gop=0), APNG),
     "gif-animation": ("moving.gif", Movie(drawings(20), "gif", fps=10, pixels="rgb8", options={}, gop=0), {}),
 }  # fmt: skip
 
@@ -67,7 +73,7 @@ def sequential(path) -> tuple[list[float], list[np.ndarray]]:
         ]
     if path.suffix == ".h264":
         times = [float(i * step) for i in range(len(decoded))]
-    return times, [to_rgb(frame, (frame.width, frame.height)) for frame in decoded]
+    return times, [to_rgb(frame, (frame.width, frame.height), Orientation()) for frame in decoded]
 
 
 def on_screen(times: list[float], t: float) -> int:
@@ -118,7 +124,7 @@ def test_frame_size_scales_each_side_by_its_own_factor(plain, size: tuple[int, i
     assert clip.size == (64, 48)
     with av.open(str(plain)) as container:
         first = next(container.decode(video=0))
-    assert np.array_equal(clip.frames[0], to_rgb(first, size))
+    assert np.array_equal(clip.frames[0], to_rgb(first, size, Orientation()))
 
 
 def test_no_times_give_no_frames(plain) -> None:
