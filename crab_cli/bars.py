@@ -20,13 +20,8 @@ def bars(output: Output) -> Iterator[Listener]:
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Drawn
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    text = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Drawn(*columns, console=Console(stderr=True), transient=True) as drawn:
         stages: dict[str, TaskID] = {}
 
@@ -40,3 +35,15 @@ def bars(output: Output) -> Iterator[Listener]:
             drawn.update(stages[heard.stage], completed=heard.done, total=heard.total or None, description=words)
 
         yield listen
+
+
+@contextmanager
+def spinner(output: Output, doing: str) -> Iterator[Listener]:
+    """Shows that something of unknown length is being done, and removes it at the end; notes go to the output."""
+    if output.quiet or not sys.stderr.isatty():
+        yield output.listen
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(doing):
+        yield output.listen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crab_cli import options
-from crab_cli.bars import bars
+from crab_cli.bars import spinner
 from crab_cli.files import planned, write
 from crab_cli.output import Output
 
@@ -73,7 +73,7 @@ def command(
 
     from crab_core.engine.session import load
 
-    with bars(output) as listen:
+    with spinner(output, f"loading {folder.name}") as listen:
         loaded = load(folder, device=device, dtype=dtype, quantize=quantize, on_progress=listen)
     output.detail(f"loaded in {loaded.load_s:.2f} s")
     result = loaded.infer(request, decoding, output.stream(chosen))

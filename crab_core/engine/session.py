@@ -48,13 +48,13 @@ def load(
     from crab_core.engine.resolve import folder_of
     from crab_core.weights.folder import check_files, read_header
 
+    began = time.perf_counter()
     check_names(device, dtype, quantize)
     folder = folder_of(name_or_folder)
     header = read_header(folder)
     check_files(folder, header)  # damage is told before torch is imported
-    family = _family_of(header)
-    began = time.perf_counter()
     on_progress(Progress("load", 0, 1, "models", header.name))
+    family = _family_of(header)
     backend = choose(device, dtype, quantize)
     check_fits(folder, backend.precision)
     with memory_told(f"loading the model '{header.name}'"):
