@@ -12,12 +12,15 @@ from crab_core.registry import suggest
 from crab_core.types import Result
 
 
-def planned(out: Path | None, formats: Sequence[str], clip: Path) -> list[Path]:
+def planned(out: Path | None, formats: Sequence[str] | None, clip: Path) -> list[Path]:
     """The files that will be written, their folder made now.
 
-    Raises UsageError for an unknown format or a folder that cannot be made.
+    Raises UsageError for an unknown format, a format without a folder, or a folder that cannot be made.
     """
-    for name in formats:
+    if out is None and formats:
+        raise UsageError(f"--format '{formats[0]}' writes files, and no folder was given", hint="Give one: --out DIR")
+    wanted = formats or ["json"]
+    for name in wanted:
         if f".{name}" not in WRITERS:
             known = [suffix[1:] for suffix in WRITERS]
             raise UsageError(f"no format is called '{name}'", hint=suggest(name, known, kind="format"))
@@ -27,7 +30,7 @@ def planned(out: Path | None, formats: Sequence[str], clip: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise UsageError(f"cannot make the folder '{out}': {err.strerror}", hint="Choose another --out.") from err
-    return [out / f"{clip.name}.{suffix}" for suffix in dict.fromkeys(formats)]
+    return [out / f"{clip.name}.{suffix}" for suffix in dict.fromkeys(wanted)]
 
 
 def write(result: Result, path: Path) -> None:

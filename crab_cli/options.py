@@ -57,6 +57,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progres
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also say what was chosen and how long it took.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Also write the result into this folder.")]
 Formats = Annotated[
-    list[str],
-    typer.Option("--format", "-f", metavar="FORMAT", help="What --out gets: json, tsv; may be repeated."),
+    list[str] | None,
+    typer.Option(
+        "--format", "-f", metavar="FORMAT", help="What --out gets: json, tsv; may be repeated.", show_default="json"
+    ),
 ]

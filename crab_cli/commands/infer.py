@@ -40,7 +40,7 @@ def command(
     temperature: options.Temperature = 0.0,
     top_p: options.TopP = 1.0,
     out: options.Out = None,
-    formats: options.Formats = ["json"],  # noqa: B006  Typer reads it and never changes it
+    formats: options.Formats = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from crab_core.errors import AudioMissing, InputError, UsageError
@@ -34,7 +35,7 @@ def task_of(request: Request) -> Task:
     if question is not None and not task.needs_question:
         raise UsageError(
             f"task '{task.name}' takes no question, got '{question[:40]}'",
-            hint=f"Leave the question out, or ask it: crab infer {request.clip.name} '{question[:40]}' --task avqa",
+            hint=f"Leave the question out, or ask it: crab infer {quote(str(request.clip))} {quote(question[:40])}",
         )
     return task
 
@@ -67,10 +68,11 @@ def require(request: Request, task: Task, *, sound: bool, picture: bool) -> None
 
 
 def _example(clip: Path) -> str:
-    return f"Give one: crab infer {clip.name} 'What is heard first?'"
+    return f"Give one: crab infer {quote(str(clip))} 'What is heard first?'"
 
 
 def _cure(request: Request) -> str:
     if request.audio_path is not None:
         return f"Give a file with sound instead of '{request.audio_path}'."
-    return f"Give the sound separately: crab infer {request.clip.name} --task {request.task} --audio FILE"
+    asked = quote(request.question) if request.question else f"--task {request.task}"
+    return f"Give the sound separately: crab infer {quote(str(request.clip))} {asked} --audio FILE"

@@ -108,9 +108,15 @@ def test_a_broken_packet_is_told_and_the_rest_is_used(infer, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "code", "message", "hint"),
     [
-        pytest.param(["", "-q"], 2, "task 'avqa' needs a question, got ''", "crab infer clip.mp4", id="empty question"),
+        pytest.param(
+            ["", "-q"],
+            2,
+            "task 'avqa' needs a question, got ''",
+            "clip.mp4 'What is heard first?'",
+            id="empty question",
+        ),
         pytest.param(["?" * 100_000], 2, "the question has 100000 characters, at most 4000", "begins", id="100 kB"),
-        pytest.param([], 2, "task 'avqa' needs a question", "crab infer clip.mp4", id="no question"),
+        pytest.param([], 2, "task 'avqa' needs a question", "clip.mp4 'What is heard first?'", id="no question"),
         pytest.param(["q", "--task", "avqaa"], 2, "no task is called 'avqaa'", "Did you mean 'avqa'?", id="task"),
         pytest.param(["q", "--model", "minni"], 4, "no model is called 'minni'", "Did you mean 'mini'?", id="model"),
         pytest.param(["q", "--model", "crab-7b"], 4, "is not importable yet", "--model mini", id="published model"),

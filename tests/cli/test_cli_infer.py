@@ -92,6 +92,14 @@ def test_files_that_cannot_be_written(infer, clip: Path, tmp_path: Path, words: 
     assert said.code == 2 and said.err.startswith(message) and said.out == ""
 
 
+def test_a_format_needs_a_folder(infer, clip: Path) -> None:
+    said = infer(clip, "Who?", "-f", "tsv")
+    assert (said.code, said.err) == (
+        2,
+        "crab: --format 'tsv' writes files, and no folder was given\n      Give one: --out DIR\n",
+    )
+
+
 def test_a_full_disk_is_a_resource_error(infer, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4.json").mkdir()
     said = infer(clip, "Who?", "-o", tmp_path)
