@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from crab_cli.commands import data, doctor, infer, models, train
-from crab_cli.failures import INTERRUPTED, told
+from crab_cli.failures import INTERRUPTED, debugging, told
 
 app = typer.Typer(
     name="crab",
@@ -63,10 +63,22 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _hush_libraries() -> None:
+    """What libraries say to programmers is no note to a user; CRAB_DEBUG=1 lets them speak."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
 def main() -> None:
     """The console script."""
     # torch's OpenMP threads otherwise spin at barriers, and a busy machine makes them many times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not debugging():
+        _hush_libraries()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

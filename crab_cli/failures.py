@@ -22,11 +22,16 @@ BUG = "Run it again with CRAB_DEBUG=1 before the command, and report what is sho
 
 def told(err: BaseException) -> int:
     """Tell the user what happened and what to do; gives the exit code."""
-    if os.environ.get("CRAB_DEBUG", "0") not in ("", "0"):
+    if debugging():
         traceback.print_exception(err, file=sys.stderr)
     message, hints, code = explain(err)
     typer.echo("\n".join([f"crab: {message}", *(f"{INDENT}{hint}" for hint in hints)]), err=True)
     return code
+
+
+def debugging() -> bool:
+    """True if CRAB_DEBUG asks for everything."""
+    return os.environ.get("CRAB_DEBUG", "0") not in ("", "0")
 
 
 def explain(err: BaseException) -> tuple[str, Sequence[str], int]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import resource
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from crab_cli.app import main
 from crab_core.types import Answer, Box, Event, Result
 
 REPO = Path(__file__).parents[2]
@@ -114,3 +117,20 @@ def test_the_json_of_a_result_keeps_its_shape() -> None:
         seed=1,
     )
     assert json.dumps(result.to_dict(), indent=2) + "\n" == (GOLDEN / "result.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("debug", "hushed"), [("0", True), ("1", False)])
+def test_the_console_script_prepares_its_process(
+    debug: str, hushed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["crab", "--version"])
+    monkeypatch.setenv("CRAB_DEBUG", debug)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "")
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY")
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith("crab ")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert ("TRANSFORMERS_VERBOSITY" in os.environ) == hushed
