@@ -8,19 +8,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from fake_family import write_model
 
 from crab_cli import checkup
 from crab_core.errors import ModelError
 from crab_core.progress import Note, Progress
 
-SETTINGS = """
-name: tiny
-network: {}
-stages:
-- {name: see, kind: visual, steps: 10}
-- {name: talk, kind: language, steps: 20, rate: 3e-4}
-"""
+RECIPE = yaml.safe_load((Path(__file__).parents[2] / "examples" / "train" / "mini.yaml").read_text(encoding="utf-8"))
+STAGES = [
+    {"name": "see", "kind": "visual", "steps": 10},
+    {"name": "talk", "kind": "language", "steps": 20, "rate": 3e-4},
+]
+SETTINGS = yaml.safe_dump({"name": "tiny", "network": RECIPE["network"], "stages": STAGES})
 
 
 def test_models_are_listed(crab) -> None:
