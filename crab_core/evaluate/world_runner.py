@@ -22,7 +22,7 @@ from crab_core.evaluate.tables import score_answers, score_localization, score_p
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.registry import TASKS
 from crab_core.types import SAMPLE_RATE_HZ, Canvas, Clip, Decoding, Event, Prompt
-from crab_core.world.bank import Bank, load_bank
+from crab_core.world.bank import Bank, MixedBank, load_bank
 from crab_core.world.labels import label
 from crab_core.world.picture import render
 from crab_core.world.questions import Sample, samples
@@ -48,8 +48,15 @@ class WorldTest:
     seed: int = 0
     questions: int = 4
     held_out_phrasing: bool = False
-    bank: Path | None = None
+    drawings: Path | None = None
+    recordings: Path | None = None
     batch: int = 32
+
+    def bank(self) -> Bank:
+        """The shipped bank, or one with the drawings or the recordings of another file."""
+        if self.drawings is None and self.recordings is None:
+            return load_bank()
+        return MixedBank(load_bank(self.drawings), load_bank(self.recordings))
 
 
 def evaluate_world(model: Model, test: WorldTest, on_progress: Listener = ignore) -> tuple[Table, ...]:
@@ -65,7 +72,7 @@ class _Run:
 
     @cached_property
     def bank(self) -> Bank:
-        return load_bank(self.test.bank)
+        return self.test.bank()
 
     @cached_property
     def scenes(self) -> list[Scene]:

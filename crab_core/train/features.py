@@ -30,7 +30,7 @@ class Features:
 
 def pictures(frames: npt.NDArray[Any], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """(N, S, S, 3) pixels from 0 to 255 -> (N, 3, S, S) float32, normalised."""
-    scaled = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+    scaled = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 255
     return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
@@ -47,7 +47,7 @@ def encode_pool(
         shots = pictures(frames.reshape(-1, *frames.shape[2:]), mean, std)
         patches = model.visual_encoder(shots)[-1]
         seen.append(patches.reshape(count, SECONDS, *patches.shape[1:]).half())
-        banks = torch.from_numpy(pool.banks[start : start + CLIPS_AT_ONCE]).float()
+        banks = torch.from_numpy(pool.banks[start : start + CLIPS_AT_ONCE].astype(np.float32))
         tokens = model.audio_encoder(banks.flatten(0, 1))
         heard.append(tokens.reshape(count, SECONDS, *tokens.shape[1:]).half())
         if start % (CLIPS_AT_ONCE * 20) == 0:

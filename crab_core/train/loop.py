@@ -63,22 +63,17 @@ class Training:
             torch.set_num_threads(self.settings.threads)
         check_same_run(self.out, self.settings, resume=self.resume)
         write_run(self.out, self.settings, fingerprint(load_bank()))
-        model: CrabModel | None = None
         for stage in self.settings.stages:
-            if self.resume and self.stage_folder(stage).joinpath("crab.json").exists():
-                model = None
-                last = stage
-                continue
-            model = self.train(model or self.start(stage), stage)
-            last = stage
-        return self.stage_folder(last)
+            if not self.resume or not self.stage_folder(stage).joinpath("crab.json").exists():
+                self.train(self.start(stage), stage)
+        return self.stage_folder(self.settings.stages[-1])
 
     def stage_folder(self, stage: Stage) -> Path:
         """Where the model lies as it was after a stage; the last one is `out/model`."""
         return self.out / ("model" if stage == self.settings.stages[-1] else stage.name)
 
     def start(self, stage: Stage) -> CrabModel:
-        """The network before a stage: that of the stage before, or a new one."""
+        """The network before a stage: that of the stage before as its folder has it, or a new one."""
         from crab_core.train.network import new_model, read_model
 
         at = self.settings.stages.index(stage)
@@ -87,7 +82,7 @@ class Training:
         torch.manual_seed(self.settings.seed)
         return new_model(self.settings.network, self.tokenizer)
 
-    def train(self, model: CrabModel, stage: Stage) -> CrabModel:
+    def train(self, model: CrabModel, stage: Stage) -> None:
         """One stage, from its last checkpoint if there is one, and its model folder."""
         from crab_core.train.network import add_ilora, only_train, soften, write_model
 
@@ -112,7 +107,6 @@ class Training:
         model.eval()
         facts = {"stage": stage.name, "seconds": round(time.monotonic() - began), "curve": curve}
         write_model(model, self.tokenizer, self.stage_folder(stage), self.settings, facts)
-        return model
 
     def task_of(self, model: CrabModel, stage: Stage) -> tuple[torch.nn.Module, Any]:
         """The module that learns in a stage and what makes its batches."""
@@ -130,7 +124,7 @@ class Training:
             return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
         features = self.features(model)
         rows = RowMaker(self.tokenizer, model, self.scenes, stage)
-        return LanguageStage(model), language_batches(features.seen, features.heard, self.targets.seconds, rows, seed)
+        return LanguageStage(model), language_batches(features, self.targets.seconds, rows, seed)
 
     @cached_property
     def plan(self) -> PoolPlan:
@@ -178,6 +172,8 @@ class Training:
         folder = self.out / "tokenizer"
         if folder.joinpath("tokenizer.json").exists():
             return PreTrainedTokenizerFast.from_pretrained(folder)
-        tokenizer = build_tokenizer(world_corpus(CORPUS_CLIPS, self.settings.data.seed), self.settings.vocabulary)
+        tokenizer = build_tokenizer(
+            world_corpus(min(CORPUS_CLIPS, self.settings.data.clips), self.settings.data.seed), self.settings.vocabulary
+        )
         tokenizer.save_pretrained(folder)
         return tokenizer

@@ -103,11 +103,6 @@ def encoder_key(model: CrabModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def with_vocabulary(network: Mapping[str, Any]) -> CrabConfig:
-    """The config that a run's `network` describes, for checking it before anything is built."""
-    return CrabConfig.from_dict({**network, "llm": {"vocab_size": 1, **network.get("llm", {})}})
-
-
 def describe(model: CrabModel) -> dict[str, int]:
     """How many parameters each part has."""
     counts: dict[str, int] = {}

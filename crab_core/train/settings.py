@@ -84,8 +84,12 @@ class TrainSettings:
     threads: int = 0
 
     def __post_init__(self) -> None:
+        from crab_core.nn.crab_config import CrabConfig
+
         if not self.stages:
             raise ValueError("a run needs at least one stage")
+        llm = {"vocab_size": self.vocabulary, **self.network.get("llm", {})}
+        CrabConfig.from_dict({**self.network, "llm": llm})  # its mistakes are told with the others
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages need names of their own, got {names}")

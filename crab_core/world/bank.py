@@ -94,6 +94,24 @@ class Bank:
                         raise ValueError(f"{kind} of {group}/{name} are cut")
 
 
+class MixedBank(Bank):
+    """The drawings of one bank and the sounds of another, to hold out one of the two."""
+
+    def __init__(self, drawings: Bank, recordings: Bank) -> None:
+        self.drawings, self.recordings = drawings, recordings
+        self.styles, self.fonts = drawings.styles, recordings.fonts
+        both = f"{drawings.fingerprint} {recordings.fingerprint}"
+        self.fingerprint = hashlib.sha256(both.encode()).hexdigest()
+
+    def sprites(self, style: str, name: str) -> list[Sprite]:
+        """The class's drawings, as `Bank.sprites` of the first bank."""
+        return self.drawings.sprites(style, name)
+
+    def sounds(self, font: str, name: str) -> list[Wave]:
+        """The class's sounds, as `Bank.sounds` of the second bank."""
+        return self.recordings.sounds(font, name)
+
+
 def load_bank(path: Path | None = None) -> Bank:
     """The bank in that file; None: the shipped one, read once.
 

@@ -9,7 +9,7 @@ import pytest
 
 from crab_core.errors import InputError, ModelError, UsageError
 from crab_core.world import bank as bank_module
-from crab_core.world.bank import SHIPPED, Bank, decode_mu_law, encode_mu_law, load_bank, write_bank
+from crab_core.world.bank import SHIPPED, Bank, MixedBank, decode_mu_law, encode_mu_law, load_bank, write_bank
 from crab_core.world.build_bank.drawing import GLYPHS, png
 from crab_core.world.build_bank.recipes import EFFECTS, PLAYED
 from crab_core.world.build_bank.sources import HELD_OUT_DRAWINGS, HELD_OUT_SOUNDS, TRAINING_DRAWINGS, TRAINING_SOUNDS
@@ -228,3 +228,13 @@ def test_every_source_has_its_licence() -> None:
         assert not name or version in told
     for one in SOUNDING + SILENT:
         assert one.name in told
+
+
+def test_a_mixed_bank_draws_from_one_and_plays_from_the_other(small: Path) -> None:
+    first, second = load_bank(), load_bank(small)
+    mixed = MixedBank(first, second)
+    assert (mixed.styles, mixed.fonts) == (first.styles, second.fonts)
+    style, font = first.styles[0], second.fonts[0]
+    assert all((a == b).all() for a, b in zip(mixed.sprites(style, "dog"), first.sprites(style, "dog"), strict=True))
+    assert all((a == b).all() for a, b in zip(mixed.sounds(font, "dog"), second.sounds(font, "dog"), strict=True))
+    assert mixed.fingerprint not in (first.fingerprint, second.fingerprint)

@@ -1,0 +1,84 @@
+"""Scores a model on clips of the generated world that it never saw, each number with its baselines beside it.
+
+python benchmarks/world_scores.py --model mini --clips 1000 --out scores
+python -m crab_core.world.build_bank --held-out -o held_out.npz        # a drawing style and a sound font kept out
+python benchmarks/world_scores.py --model mini --held-out held_out.npz --out scores
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from dataclasses import replace
+
+from crab_core.engine.session import load
+from crab_core.evaluate.report import Report, Table, write_report
+from crab_core.evaluate.world_runner import WorldTest, evaluate_world
+from crab_core.progress import Note, Progress
+from crab_core.world.bank import load_bank
+from crab_core.world.scene import fingerprint
+
+
+def tests(clips: int, held_out: Path | None) -> dict[str, WorldTest]:
+    """What is measured, by the name that stands behind each table's title."""
+    usual = WorldTest(clips=clips)
+    few = replace(usual, clips=max(1, clips * 3 // 10))
+    named = {
+        "unseen clips": usual,
+        "unseen clips, phrasings never trained on": replace(few, held_out_phrasing=True),
+        "unseen backgrounds, turns and hues": replace(few, split="geometry"),
+    }
+    if held_out is not None:
+        named["unseen drawing style"] = replace(few, drawings=held_out)
+        named["unseen sound font"] = replace(few, recordings=held_out)
+    return named
+
+
+def commit() -> str:
+    """The commit of the checkout, or `unknown`."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def tell(told: Progress | Note) -> None:
+    """Progress on stderr."""
+    if isinstance(told, Progress):
+        print(f"{told.stage} {told.done}/{told.total}", file=sys.stderr)
+
+
+def main() -> None:
+    """Measures, writes metrics.json and metrics.md, prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--held-out", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    model = load(options.model, device="cpu")
+    tables: list[Table] = []
+    for name, test in tests(options.clips, options.held_out).items():
+        tables += [replace(table, title=f"{table.title}, {name}") for table in evaluate_world(model, test, tell)]
+    facts = {
+        "model": model.name,
+        "generator": fingerprint(load_bank()),
+        "split and seed": "test, 0",
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, no GPU",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit(),
+    }
+    report = Report(f"Scores of {model.name} on the generated world", facts, tuple(tables))
+    write_report(report, options.out)
+    for table in tables:
+        print(f"### {table.title}\n\n{table.to_markdown()}")
+
+
+if __name__ == "__main__":
+    main()

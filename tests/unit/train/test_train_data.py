@@ -1,0 +1,155 @@
+"""What stages learn from: rendered pools, dense targets, batches as functions of their numbers, rows of texts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crab_core.train.batches import audio_batches, language_batches, visual_batches
+from crab_core.train.features import Features
+from crab_core.train.packing import AUDIO, VIDEO, Row, Text
+from crab_core.train.pool import Pool, PoolPlan, open_pool
+from crab_core.train.settings import Stage
+from crab_core.train.targets import THINGS, DenseTargets, cell_of, dense_targets, patch_targets
+from crab_core.world.classes import SOUNDING
+from crab_core.world.labels import label
+from crab_core.world.spec import Scene
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+@pytest.fixture(scope="module")
+def plan() -> PoolPlan:
+    return PoolPlan("train", 6, 0, 0.4)
+
+
+@pytest.fixture(scope="module")
+def scenes(plan: PoolPlan) -> list[Scene]:
+    return [plan.scene(index) for index in range(plan.clips)]
+
+
+@pytest.fixture(scope="module")
+def pool(plan: PoolPlan, tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    return open_pool(plan, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def targets(pool: Pool, scenes: list[Scene]) -> DenseTargets:
+    return dense_targets(pool, scenes)
+
+
+def test_a_pool_holds_each_clip_and_nothing_behind_its_end(pool: Pool, scenes: list[Scene]) -> None:
+    assert {scene.seconds for scene in scenes} != {10}, "the plan has short clips"
+    for number, scene in enumerate(scenes):
+        assert pool.frames[number, : scene.seconds].any(axis=(1, 2, 3)).all()
+        assert not pool.frames[number, scene.seconds :].any()
+        assert not pool.banks[number, scene.seconds :].any()
+
+
+def test_a_pool_is_opened_again_without_rendering(plan: PoolPlan, tmp_path: Path) -> None:
+    told: list[object] = []
+    open_pool(plan, tmp_path, on_progress=told.append)
+    assert told
+    told.clear()
+    open_pool(plan, tmp_path, on_progress=told.append)
+    assert told == []
+
+
+def test_cells_say_what_stands_where_and_when(targets: DenseTargets, scenes: list[Scene]) -> None:
+    for number, scene in enumerate(scenes):
+        for actor in scene.actors:
+            for figure in actor.figures:
+                assert actor.seen is not None
+                column = targets.cells[number, :, cell_of(figure)]
+                assert set(column[actor.seen.start_s : actor.seen.end_s]) == {THINGS.index(actor.name) + 1}
+        counted = int((targets.cells[number] > 0).sum())
+        assert counted == sum(actor.seen.seconds * len(actor.figures) for actor in scene.actors if actor.seen)
+
+
+def test_heard_agrees_with_the_labels(targets: DenseTargets, scenes: list[Scene]) -> None:
+    for number, scene in enumerate(scenes):
+        assert (label(scene).audible == targets.heard[number, : scene.seconds].T).all()
+        assert not targets.heard[number, scene.seconds :].any()
+
+
+def test_a_patch_shows_the_class_that_covers_most_of_it() -> None:
+    maps = np.zeros((1, 28, 28), np.uint8)
+    maps[0, :4, :3] = 1  # twelve of the sixteen points of the first patch
+    maps[0, :4, 3] = 2  # four of them
+    maps[0, 0, 4] = 2  # one point of the second patch: too few
+    found = patch_targets(maps, np.array([[0, 7, 9]], np.uint8))
+    assert found[0, 0] == 7
+    assert found[0, 1:].max() == 0
+
+
+@pytest.mark.parametrize("kind", ["visual", "audio"])
+def test_a_batch_is_a_function_of_its_numbers(kind: str, pool: Pool, targets: DenseTargets) -> None:
+    make = visual_batches(pool, targets, 3, MEAN, STD) if kind == "visual" else audio_batches(pool, targets, 3)
+    first, other, again = make([0, 1, 2, 3]), make([4, 5, 6, 7]), make([0, 1, 2, 3])
+    for name, tensor in first.items():
+        assert torch.equal(tensor, again[name]), name
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in first.items())
+
+
+def test_a_mirrored_frame_has_mirrored_labels(pool: Pool, targets: DenseTargets) -> None:
+    make = visual_batches(pool, targets, 3, MEAN, STD)
+    for start in range(0, 40, 4):
+        batch = make(list(range(start, start + 4)))
+        for cells, patches in zip(batch["cells"], batch["patches"].view(-1, 7, 7), strict=True):
+            left, right = cells.view(2, 3)[:, 0], cells.view(2, 3)[:, 2]
+            if left.any() and not right.any() and not cells.view(2, 3)[:, 1].any():
+                assert patches[:, :3].sum() > patches[:, 4:].sum()
+
+
+def test_levels_follow_the_gain(pool: Pool, targets: DenseTargets) -> None:
+    batch = audio_batches(pool, targets, 1)([0, 1, 2, 3])
+    assert batch["levels"].shape == (4, len(SOUNDING))
+    assert batch["banks"].shape == (4, 98, 128)
+
+
+def test_withheld_media_have_no_seconds_in_the_batch() -> None:
+    features = Features(torch.zeros(3, 10, 4, 5), torch.zeros(3, 10, 2, 5))
+
+    def row(clip: int, rng: np.random.Generator) -> Row:
+        places = (VIDEO,) if clip else (AUDIO,)
+        return Row((1, *places), (Text((3,), (2,)),), sees=clip > 0, hears=clip == 0)
+
+    batch = language_batches(features, np.array([4, 5, 6]), row, 0)([0, 1, 2, 3, 4, 5])
+    assert not (batch["in_sight"].any(1) & batch["in_earshot"].any(1)).any()
+    assert set((batch["in_sight"].sum(1) + batch["in_earshot"].sum(1)).tolist()) <= {4, 5, 6}
+
+
+def test_rows_hold_texts_of_the_tasks_of_the_stage(tiny_run: Path, scenes: list[Scene]) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    from crab_core.train.network import read_model
+    from crab_core.train.texts import RowMaker
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_run / "model")
+    model = read_model(tiny_run / "model")
+    stage = Stage("x", "language", 1, samples=3, tasks={"ave": 1.0, "avqa": 3.0}, reasoning=1.0)
+    make = RowMaker(tokenizer, model, scenes, stage)
+    for number, scene in enumerate(scenes):
+        row = make(number, np.random.default_rng([number, 5]))
+        assert 1 <= len(row.texts) <= 3
+        looks = scene.seconds if row.sees else 0
+        assert sum(token == VIDEO for token in row.prefix) == looks * 6
+        for text in row.texts:
+            assert text.target[-1] == tokenizer.eos_token_id
+            said = tokenizer.decode(text.target)
+            assert "<answer>" in said or "<event>" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param({"steps": 0}, "steps: must be at least 1", id="no-steps"),
+        pytest.param({"rate": 0.0}, "rate: must be above 0", id="no-rate"),
+        pytest.param({"reasoning": 2.0}, "between 0 and 1", id="too-much-reasoning"),
+        pytest.param({"tasks": {"arig": 1.0}}, "no task is called 'arig'", id="unknown-task"),
+    ],
+)
+def test_a_stage_checks_its_values(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Stage("x", "language", **{"steps": 1, **values})  # type: ignore[arg-type]

@@ -1,0 +1,94 @@
+"""A whole run: stages in order, model folders that load, resuming to the same weights, settings that are checked."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from crab_core.engine.session import load
+from crab_core.errors import ConfigError, UsageError
+from crab_core.progress import Note, Progress
+from crab_core.train.loop import run
+from crab_core.weights.folder import read_header, verify
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+def test_a_run_leaves_an_ordinary_model_folder_after_every_stage(tiny_run: Path) -> None:
+    for stage in ("visual", "audio", "model"):
+        header = verify(tiny_run / stage)
+        assert header.name == "tiny"
+        assert header.training["curve"], "the curve of the stage is kept"
+    config = read_header(tiny_run / "model").config
+    assert config["ilora"]["heads"] == 2
+    assert load(tiny_run / "model").header.note == "a test"
+
+
+def test_a_run_records_settings_versions_seed_and_generator(tiny_run: Path) -> None:
+    record = json.loads((tiny_run / "run.json").read_text())
+    assert record["settings"]["stages"][2]["steps"] == 6
+    assert len(record["generator"]) == 16
+    assert {"torch", "transformers", "peft"} <= set(record["versions"])
+
+
+def test_only_the_named_parts_of_a_stage_learn(tiny_run: Path) -> None:
+    before, after = (load_file(tiny_run / stage / "model.safetensors") for stage in ("audio", "model"))
+    changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert any(name.startswith("llm.") for name in changed)
+    assert not any(name.startswith(("visual_encoder.", "audio_encoder.")) for name in changed)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(tiny_run: Path, tiny_config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    shutil.copytree(tiny_run, out)
+    shutil.rmtree(out / "model")
+    shutil.rmtree(out / "checkpoints")
+
+    def kill_at_step_five(told: Progress | Note) -> None:
+        if isinstance(told, Progress) and told.stage == "joint" and told.done >= 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(tiny_config, out=out, on_progress=kill_at_step_five)
+    assert sorted(path.name for path in (out / "checkpoints/joint").iterdir()) == ["checkpoint-4"]
+    run(tiny_config, out=out)
+    whole, resumed = (load_file(folder / "model/model.safetensors") for folder in (tiny_run, out))
+    assert whole.keys() == resumed.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_finished_run_is_not_done_again(tiny_run: Path, tiny_config: Path) -> None:
+    told: list[Progress | Note] = []
+    run(tiny_config, out=tiny_run, on_progress=told.append)
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "resume", "message"),
+    [
+        pytest.param(["seed=3"], True, "holds a run with other settings: seed", id="other-settings"),
+        pytest.param([], False, "holds a run already", id="no-resume"),
+    ],
+)
+def test_a_folder_holds_one_run(
+    overrides: list[str], resume: bool, message: str, tiny_run: Path, tiny_config: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(tiny_config, overrides, out=tiny_run, resume=resume)
+
+
+def test_all_mistakes_of_a_config_are_told_together(tiny_config: Path, tmp_path: Path) -> None:
+    overrides = ["stages.0.stepz=3", "stages.1.train=[head]", "data.clips=0", "network.vl.queries=no"]
+    with pytest.raises(ConfigError) as caught:
+        run(tiny_config, overrides, out=tmp_path / "never")
+    told = "\n".join(caught.value.mistakes)
+    assert "did you mean 'steps'" in told
+    assert "no part is called 'head'" in told
+    assert "clips and validation_clips must be at least 1" in told
+    assert not (tmp_path / "never").exists()
