@@ -19,10 +19,10 @@ from crab_core.engine.notes import notes_of
 from crab_core.engine.stopwatch import Stopwatch
 from crab_core.errors import ModelError
 from crab_core.progress import Listener, Note, Progress, ignore
-from crab_core.types import Canvas, Clip, Decoding, Request, Result, View
+from crab_core.types import Canvas, Clip, Decoding, Prompt, Request, Result, View
 
 if TYPE_CHECKING:
-    from crab_core.families._base import Encoded, Family, Network, OnText, Precision
+    from crab_core.families._base import Encoded, Family, Generated, Network, OnText, Precision
     from crab_core.media import Probe
     from crab_core.tasks._base import Task
     from crab_core.weights.folder import Header
@@ -131,31 +131,50 @@ class Seen:
         request = replace(self.request, task=named, question=question, reasoning=reasoning)
         return self.answer(request, decoding, on_text, Stopwatch())
 
-    def encode(self, task: Task, watch: Stopwatch) -> tuple[View, Clip, Encoded]:
-        """The clip as a task wants to see and hear it: from memory, else probed, decoded and encoded now."""
+    def decode(self, task: Task, watch: Stopwatch) -> tuple[View, Clip]:
+        """The clip as a task wants to see and hear it: from memory, else probed and decoded now, without the network.
+
+        May run in a thread of its own while the network is busy with another clip.
+        """
         network = self.model.network
+        with watch("probe"):
+            self._probe = self._probe or probe_for(self.request, task)
+            view = network.view(task.name, self._probe.duration_s)
+        with watch("decode"):
+            clip = self._clips[view] = self._clips.get(view) or self._decoded(view)
+            require(self.request, task, sound=clip.has_sound, picture=clip.has_frames)
+        return view, clip
+
+    def encode(self, task: Task, watch: Stopwatch) -> tuple[View, Clip, Encoded]:
+        """The clip decoded and encoded for a task: from memory, else now."""
         if task.name not in self._encodings:
-            with watch("probe"):
-                self._probe = self._probe or probe_for(self.request, task)
-                view = network.view(task.name, self._probe.duration_s)
-            with watch("decode"):
-                clip = self._clips[view] = self._clips.get(view) or self._decoded(view)
-                require(self.request, task, sound=clip.has_sound, picture=clip.has_frames)
+            view, clip = self.decode(task, watch)
             with watch("encode"), memory_told(f"looking at '{clip.path}'"):
-                self._encodings[task.name] = view, network.encode(clip, task.name)
+                self._encodings[task.name] = view, self.model.network.encode(clip, task.name)
         view, encoded = self._encodings[task.name]
         return view, self._clips[view], encoded
+
+    def prompt(self, request: Request, watch: Stopwatch) -> tuple[Task, Prompt]:
+        """The task of a request and what is said to the network; raises UsageError for a question it cannot take."""
+        with watch("check"):
+            task = task_of(request)
+            return task, task.wording(request.question, self.model.header.profile if request.reasoning else DIRECT)
 
     def answer(self, request: Request, decoding: Decoding | None, on_text: OnText | None, watch: Stopwatch) -> Result:
         """The result of a request about this clip; `ask` is this with fewer words."""
         began = time.perf_counter()
-        with watch("check"):
-            task = task_of(request)
-            prompt = task.wording(request.question, self.model.header.profile if request.reasoning else DIRECT)
+        task, prompt = self.prompt(request, watch)
         decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
-        view, clip, encoded = self.encode(task, watch)
+        _, clip, encoded = self.encode(task, watch)
         with watch("generate"), memory_told(f"answering about '{clip.path}'"):
             generated = self.model.network.generate(encoded, prompt, decoding, on_text)
+        result = self.read(request, task, generated, decoding, watch)
+        return replace(result, seconds=time.perf_counter() - began)
+
+    def read(self, request: Request, task: Task, generated: Generated, decoding: Decoding, watch: Stopwatch) -> Result:
+        """What the network wrote about this encoded clip as a result; its seconds are those of the watch's stages."""
+        view, _ = self._encodings[task.name]
+        clip = self._clips[view]
         with watch("read"):
             reading = task.read(generated.text, _canvas(view, clip))
         return Result(
@@ -169,7 +188,7 @@ class Seen:
             raw_text=generated.text,
             audio=clip.audio,
             duration_s=clip.duration_s,
-            seconds=time.perf_counter() - began,
+            seconds=sum(watch.spent_s.values()),
             timings_s=dict(watch.spent_s),
             notes=notes_of(self.model.header, task.name, view, clip, generated, reading),
             seed=decoding.seed,
