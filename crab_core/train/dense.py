@@ -15,14 +15,17 @@ from torch import nn
 
 from crab_core.nn.crab import CrabModel
 
-PATCH_WEIGHT, SECOND_WEIGHT, LEVEL_WEIGHT = 1.0, 0.3, 0.5
+PATCH_WEIGHT, SECOND_WEIGHT, LEVEL_WEIGHT, PLACE_WEIGHT = 1.0, 0.3, 0.5, 0.5
 EMPTY_WEIGHT = 0.2  # of a cell or patch without anything, against one with something
 
 
 class VisualStage(nn.Module):
-    """Learns frames: each query says the class in its cell (or none) and which second it is; each patch its classes."""
+    """Learns frames: each query says the class in its cell (or none) and which second it is; each patch its class.
 
-    def __init__(self, model: CrabModel, classes: int, seconds: int = 10) -> None:
+    With `places` each query also says which cell it reads, so that the LLM finds the place in the row itself.
+    """
+
+    def __init__(self, model: CrabModel, classes: int, seconds: int = 10, *, places: bool = False) -> None:
         super().__init__()
         self.model = model
         width, patch_width = model.config.vl.out_width, model.config.vl.encoder_width
@@ -30,7 +33,14 @@ class VisualStage(nn.Module):
         self.cell_head = nn.Linear(width, classes + 1)  # class 0 is an empty cell
         self.second_head = nn.Linear(width, seconds)
         self.patch_head = nn.Linear(patch_width, classes + 1)
+        self.place_head = nn.Linear(width, model.config.vl.queries) if places else None
         self.register_buffer("weights", torch.tensor([EMPTY_WEIGHT] + [1.0] * classes), persistent=False)
+
+    def train(self, mode: bool = True) -> VisualStage:
+        """Training mode for what learns; a frozen encoder keeps its statistics."""
+        super().train(mode)
+        settle(self.model.visual_encoder)
+        return self
 
     def forward(
         self, frames: torch.Tensor, seconds: torch.Tensor, cells: torch.Tensor, patches: torch.Tensor
@@ -45,6 +55,9 @@ class VisualStage(nn.Module):
         patch_loss = F.cross_entropy(patch_logits.flatten(0, 1), patches.flatten(), self.weights)
         wanted = seconds[:, None].expand(-1, rows.shape[1]).flatten()
         second_loss = F.cross_entropy(second_logits.flatten(0, 1), wanted)
+        if self.place_head is not None:
+            own = torch.arange(rows.shape[1], device=rows.device).expand(rows.shape[:2])  # (N, Q)
+            loss = loss + PLACE_WEIGHT * F.cross_entropy(self.place_head(rows).flatten(0, 1), own.flatten())
         right = (cell_logits.argmax(-1) == cells).float()
         return {
             "loss": loss + PATCH_WEIGHT * patch_loss + SECOND_WEIGHT * second_loss,
@@ -67,6 +80,12 @@ class AudioStage(nn.Module):
         self.second_head = nn.Linear(width, seconds)
         self.token_head = nn.Linear(token_width, classes)
 
+    def train(self, mode: bool = True) -> AudioStage:
+        """Training mode for what learns; a frozen encoder keeps its statistics."""
+        super().train(mode)
+        settle(self.model.audio_encoder)
+        return self
+
     def forward(
         self, banks: torch.Tensor, seconds: torch.Tensor, heard: torch.Tensor, levels: torch.Tensor
     ) -> Mapping[str, torch.Tensor]:
@@ -86,3 +105,9 @@ class AudioStage(nn.Module):
             "loss": loss + PATCH_WEIGHT * token_loss + LEVEL_WEIGHT * level_loss + SECOND_WEIGHT * second_loss,
             "f1": (2 * both.sum() / (found.sum() + there.sum()).clamp_min(1)).detach(),
         }
+
+
+def settle(encoder: nn.Module) -> None:
+    """Evaluation mode for an encoder of which nothing learns: batch normalisation would go on counting."""
+    if not any(parameter.requires_grad for parameter in encoder.parameters()):
+        encoder.eval()

@@ -119,7 +119,7 @@ class Training:
         if stage.kind == "visual":
             media = model.config.media
             make = visual_batches(self.pool, self.targets, seed, media.mean, media.std)
-            return VisualStage(model, len(THINGS)), make
+            return VisualStage(model, len(THINGS), places=stage.places), make
         if stage.kind == "audio":
             return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
         features = self.features(model)

@@ -38,7 +38,8 @@ class Stage:
 
     `visual` and `audio` teach an encoder and its projector dense labels of frames and seconds; `language` teaches
     text: `tasks` weighs the tasks, `samples` texts share one clip, `reasoning` is the share of questions answered with
-    explicit reasoning. `ilora` adds the adapter (heads, rank, alpha, dropout) before the stage begins.
+    explicit reasoning. `ilora` adds the adapter (heads, rank, alpha, dropout) before the stage begins. `places` lets a
+    visual stage also teach each query which cell it reads. `until` ends a stage before its schedule of `steps` does.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Stage:
     tasks: Mapping[str, float] = field(default_factory=lambda: {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5})
     reasoning: float = 0.7
     ilora: Mapping[str, Any] | None = None
+    places: bool = False
+    until: int | None = None
     save_every: int = 500
 
     def __post_init__(self) -> None:
@@ -61,6 +64,8 @@ class Stage:
         for name in ("steps", "batch", "samples", "save_every"):
             if getattr(self, name) < 1:
                 mistakes.append(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.until is not None and not 1 <= self.until <= self.steps:
+            mistakes.append(f"until: must be between 1 and {self.steps}, got {self.until}")
         if self.rate <= 0:
             mistakes.append(f"rate: must be above 0, got {self.rate}")
         if not 0 <= self.reasoning <= 1:

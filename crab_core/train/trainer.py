@@ -53,6 +53,18 @@ class Telling(TrainerCallback):
             self.on_progress(Progress(self.stage, state.global_step, state.max_steps, "steps", detail))
 
 
+class Until(TrainerCallback):
+    """Ends a stage after `steps`, wherever its schedule is."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Asks the Trainer to stop, and to save, so that a resumed run knows."""
+        if state.global_step >= self.steps:
+            control.should_training_stop = control.should_save = True
+
+
 class StageTrainer(Trainer):
     """A Trainer that visits items in order, logs a stage's extras and saves tied weights once."""
 
@@ -87,9 +99,12 @@ class StageTrainer(Trainer):
         save_file(tensors, folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        module = model if model is not None else self.model
-        tensors = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        named = dict(module.named_parameters()) | dict(module.named_buffers())
+        self.load_weights(Path(resume_from_checkpoint))
+
+    def load_weights(self, checkpoint: Path) -> None:
+        """Takes the weights of a checkpoint over, strictly."""
+        tensors = load_file(checkpoint / WEIGHTS)
+        named = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         with torch.no_grad():
             for name, tensor in named.items():
                 tensor.copy_(tensors[name])
@@ -138,5 +153,10 @@ def train_stage(
 
     trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(folder)) if resume and folder.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    end = stage.until or stage.steps
+    trainer.add_callback(Until(end))
+    if last is not None and int(last.rpartition("-")[2]) >= end:
+        trainer.load_weights(Path(last))  # killed between the last step and the model folder
+    else:
+        trainer.train(resume_from_checkpoint=last)
     return [entry for entry in trainer.state.log_history if "loss" in entry]

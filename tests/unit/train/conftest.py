@@ -27,6 +27,8 @@ data: {clips: 6, validation_clips: 2, short_share: 0.4, processes: 1}
 stages:
   - {name: visual, kind: visual, steps: 4, batch: 4, warmup: 1, train: [visual_encoder, vl_projector, tags]}
   - {name: audio, kind: audio, steps: 4, batch: 4, warmup: 1, train: [audio_encoder, al_projector, tags]}
+  - {name: words, kind: language, steps: 4, until: 2, batch: 2, samples: 2, train: [llm]}
+  - {name: places, kind: visual, places: true, steps: 2, batch: 4, train: [vl_projector]}
   - name: joint
     kind: language
     steps: 6

@@ -31,16 +31,39 @@ def test_a_run_leaves_an_ordinary_model_folder_after_every_stage(tiny_run: Path)
 
 def test_a_run_records_settings_versions_seed_and_generator(tiny_run: Path) -> None:
     record = json.loads((tiny_run / "run.json").read_text())
-    assert record["settings"]["stages"][2]["steps"] == 6
+    assert record["settings"]["stages"][-1]["steps"] == 6
     assert len(record["generator"]) == 16
     assert {"torch", "transformers", "peft"} <= set(record["versions"])
 
 
 def test_only_the_named_parts_of_a_stage_learn(tiny_run: Path) -> None:
-    before, after = (load_file(tiny_run / stage / "model.safetensors") for stage in ("audio", "model"))
+    before, after = (load_file(tiny_run / stage / "model.safetensors") for stage in ("places", "model"))
     changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     assert any(name.startswith("llm.") for name in changed)
     assert not any(name.startswith(("visual_encoder.", "audio_encoder.")) for name in changed)
+
+
+def test_a_frozen_encoder_keeps_its_statistics(tiny_run: Path) -> None:
+    before, after = (load_file(tiny_run / stage / "model.safetensors") for stage in ("words", "places"))
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]) == (not name.startswith("vl_projector.")), name
+
+
+def test_a_stage_may_end_before_its_schedule(tiny_run: Path) -> None:
+    assert [path.name for path in (tiny_run / "checkpoints/words").iterdir()] == ["checkpoint-2"]
+
+
+def test_a_stage_that_was_killed_before_its_folder_was_written_is_only_written(
+    tiny_run: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    shutil.copytree(tiny_run, out)
+    shutil.rmtree(out / "words")
+    told: list[Progress | Note] = []
+    run(tiny_config, out=out, on_progress=told.append)
+    assert not any(isinstance(one, Progress) and one.stage == "words" for one in told)
+    whole, again = (load_file(folder / "words/model.safetensors") for folder in (tiny_run, out))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(tiny_run: Path, tiny_config: Path, tmp_path: Path) -> None:
