@@ -23,6 +23,13 @@ def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
     return ((name, spec.summary) for name, spec in MODELS.items() if name.startswith(incomplete))
 
 
+def a_number(value: float) -> float:
+    """The value, unless it is `nan`, which lies in every range; raises what Typer raises for a bad value."""
+    if value != value:
+        raise typer.BadParameter("nan is not a number")
+    return value
+
+
 ModelName = Annotated[
     str,
     typer.Option(
@@ -46,11 +53,25 @@ MaxNewTokens = Annotated[
 ]
 Temperature = Annotated[
     float,
-    typer.Option("--temperature", metavar="X", min=0.0, max=10.0, help="0 takes the likeliest word; more varies."),
+    typer.Option(
+        "--temperature",
+        metavar="X",
+        min=0.0,
+        max=10.0,
+        callback=a_number,
+        help="0 takes the likeliest word; more varies.",
+    ),
 ]
 TopP = Annotated[
     float,
-    typer.Option("--top-p", metavar="X", min=0.01, max=1.0, help="Choose among the likeliest words of this share."),
+    typer.Option(
+        "--top-p",
+        metavar="X",
+        min=0.01,
+        max=1.0,
+        callback=a_number,
+        help="Choose among the likeliest words of this share.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]

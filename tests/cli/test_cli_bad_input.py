@@ -64,7 +64,7 @@ def broken_in_the_middle(folder: Path) -> Path:
     ("make", "code", "words"),
     [
         pytest.param(lambda folder: folder / "none.mp4", 3, "none.mp4'", id="missing file"),
-        pytest.param(lambda folder: folder, 3, "is a directory, not a clip", id="directory"),
+        pytest.param(lambda folder: folder, 2, "is many clips, and no folder was given", id="directory"),
         pytest.param(with_bytes(b""), 3, "bad.mp4' is empty", id="empty file"),
         pytest.param(with_bytes(b"Dear diary, this is no film.\n" * 50), 3, "bad.mp4'", id="text named mp4"),
         pytest.param(truncated, 3, "bad.mp4'", id="truncated mp4"),
@@ -128,6 +128,8 @@ def test_a_broken_packet_is_told_and_the_rest_is_used(infer, tmp_path: Path) -> 
         pytest.param(["q", "--seed", "-1"], 2, "'--seed': -1 is not in the range", "crab infer --help", id="seed"),
         pytest.param(["q", "--max-new-tokens", "0"], 2, "0 is not in the range 1<=x<=4096", "--help", id="no tokens"),
         pytest.param(["q", "--temperature", "-1"], 2, "-1.0 is not in the range", "--help", id="temperature"),
+        pytest.param(["q", "--temperature", "nan"], 2, "'--temperature': nan is not a number", "--help", id="nan"),
+        pytest.param(["q", "--top-p", "nan"], 2, "'--top-p': nan is not a number", "--help", id="nan top-p"),
         pytest.param(["q", "--top-p", "2"], 2, "2.0 is not in the range", "--help", id="top-p"),
         pytest.param(["q", "--seed", "x"], 2, "'x' is not a valid int", "--help", id="no number"),
         pytest.param(["q", "--modle", "mini"], 2, "no such option: --modle", "Did you mean --model?", id="option"),

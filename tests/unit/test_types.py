@@ -57,6 +57,7 @@ RESULT = Result(
         pytest.param(lambda: Box("dog", 3, 0, 3, 1), "x0 < x1", id="box of no width"),
         pytest.param(lambda: Decoding(max_new_tokens=0), "got 0", id="no new tokens"),
         pytest.param(lambda: Decoding(temperature=-0.1), "got -0.1", id="negative temperature"),
+        pytest.param(lambda: Decoding(temperature=float("nan")), "got nan", id="temperature that is no number"),
         pytest.param(lambda: Decoding(top_p=0), "got 0", id="top_p of 0"),
         pytest.param(lambda: Decoding(top_p=1.1), "got 1.1", id="top_p above 1"),
     ],
