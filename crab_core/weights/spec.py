@@ -51,6 +51,6 @@ class ModelSpec:
         if not folder.is_dir():
             raise ModelError(
                 f"the weights of '{self.name}' are not in this installation: no folder '{folder}'",
-                hint="Install the package again, or train it: crab train recipes/mini.yaml",
+                hint="Install the package again, or train it: crab train examples/train/mini.yaml",
             )
         return folder
