@@ -38,6 +38,10 @@ TASKS: Mapping[str, Entry] = {
     "avcap": Entry("crab_core.tasks.avcap:TASK", "describe what is seen and heard"),
 }
 
+ENGINES: Mapping[str, Entry] = {
+    "local": Entry("crab_core.batch.local:start", "this machine, one process or several"),
+}
+
 
 def lookup(table: Mapping[str, Entry], name: str, *, kind: str) -> Entry:
     """The entry of that name; raises UsageError with the nearest name or the list of all."""

@@ -1,4 +1,4 @@
-"""`crab infer`: one clip, one question or task, one answer."""
+"""`crab infer`: one clip, or a folder or list of them; one question or task; one answer each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crab_cli import options
+from crab_cli import options, options_batch
 from crab_cli.bars import spinner
+from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.files import planned, write
 from crab_cli.output import Output
 
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 def command(
     clip: Annotated[
-        Path, typer.Argument(metavar="CLIP", help="A video, a sound or a picture file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="CLIP",
+            help="A video, a sound or a picture file; or many: a folder, a list (.txt, or - for stdin), a table "
+            "(.csv, .tsv, .jsonl).",
+            show_default=False,
+        ),
     ],
     question: Annotated[
         str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
@@ -41,6 +48,16 @@ def command(
     top_p: options.TopP = 1.0,
     out: options.Out = None,
     formats: options.Formats = None,
+    glob: options_batch.Glob = None,
+    retry_failed: options_batch.RetryFailed = False,
+    fail_fast: options_batch.FailFast = False,
+    overwrite: options_batch.Overwrite = False,
+    full_hash: options_batch.FullHash = False,
+    workers: options_batch.Workers = 1,
+    batch: options_batch.Batch = None,
+    decoders: options_batch.Decoders = 2,
+    shard: options_batch.Shard = None,
+    engine: options_batch.EngineName = "local",
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -50,11 +67,15 @@ def command(
     The answer goes to stdout; the model's reasons and notes go to stderr. Events are lines of
     start, end, track and label, separated by tabs when stdout is not a terminal.
 
+    Many clips go into --out DIR: results.jsonl, errors.jsonl and run.json; --format adds files for each.
+    Run it again to go on where it ended. Exits 1 if some clips failed, 3 if all did.
+
     \b
     Examples:
       crab infer band.mp4 "Which instrument is heard first?"
       crab infer street.mp4 --task avvp --json > street.json
       crab infer photo.jpg "Is the dog barking?" --audio yard.wav
+      crab infer clips --task ave -o results --workers 2
     """
     from crab_core.engine.checks import probe_for, task_of
     from crab_core.engine.device import check_names
@@ -63,6 +84,16 @@ def command(
 
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
     request = Request(clip, task, question, audio, require_audio=require_audio, reasoning=reasoning)
+    many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, workers, shard, engine)
+    if is_many(clip):
+        from crab_core.batch.worker import WorkerSpec
+
+        check_names(device, dtype, quantize)
+        sampling = (max_new_tokens, temperature, top_p, seed)
+        spec = WorkerSpec(folder_of(model), device, dtype, quantize, *sampling, batch or 0, decoders)
+        infer_many(clip, request, spec, many, out, formats, output)
+        return
+    many.refuse_single(clip)
     # cheap checks first: a mistake is told before torch is imported and weights are read
     chosen = task_of(request)
     check_names(device, dtype, quantize)
