@@ -64,7 +64,7 @@ def parameters_of(path: Path) -> int:
         return sum(math.prod(shape) for shape in shapes)
     except OSError as err:
         raise ModelError(f"cannot read the weights '{path}': {err.strerror}", hint="Check its permissions.") from err
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as err:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as err:
         raise ModelError(f"the weights '{path}' are no safetensors file", hint=hint) from err
 
 

@@ -29,6 +29,7 @@ WEIGHTS = "model.safetensors"
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
 ALWAYS_HASHED_BYTES = 64 << 20  # below this a hash costs under 0.1 s; larger files are hashed by `verify`
+_TEXTS = ("name", "family", "licence", "profile", "note")
 REPAIR = "Install the package again, or fetch the model folder again."
 
 
@@ -38,6 +39,10 @@ class FileFact:
 
     sha256: str
     bytes: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sha256, str) or type(self.bytes) is not int or self.bytes < 0:
+            raise ValueError(f"a file needs a sha256 and a size in bytes, got {self.sha256!r} and {self.bytes!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,9 @@ class Header:
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ValueError(f"format {self.format!r} is not {FORMAT}: it needs another version of crab")
+        no_texts = [name for name in _TEXTS if not isinstance(getattr(self, name), str)]
+        if no_texts or not all(isinstance(task, str) for task in self.tasks):
+            raise ValueError(f"{', '.join(no_texts) or 'tasks'} must be text")
         unsafe = [name for name in self.files if name in (HEADER, ".", "..") or "/" in name or "\\" in name or not name]
         if unsafe:
             raise ValueError(f"file names {unsafe} are not plain names")
@@ -71,6 +79,8 @@ class Header:
         """The header that `to_dict` wrote; raises ValueError, TypeError or KeyError for anything else."""
         values = dict(document)
         values["files"] = {name: FileFact(**fact) for name, fact in values.get("files", {}).items()}
+        if isinstance(values.get("tasks"), str):
+            raise ValueError(f"tasks must be a list, got '{values['tasks']}'")
         values["tasks"] = tuple(values.get("tasks", ()))
         return cls(**values)
 
@@ -86,7 +96,7 @@ def read_header(folder: Path) -> Header:
         return Header.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as err:
         raise ModelError(f"cannot read '{path}': {err.strerror}", hint="Give a folder with a crab.json.") from err
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
         raise ModelError(f"'{path}' is no header of a model: {err}", hint=REPAIR) from err
 
 

@@ -107,8 +107,9 @@ def test_a_model_that_does_not_fit_is_not_loaded(
         struct.pack("<Q", 2**40),
         struct.pack("<Q", 2) + b"[]",
         struct.pack("<Q", 9) + b"{}",
+        struct.pack("<Q", 100_000) + b"[" * 100_000,
     ],
-    ids=["empty", "text", "huge header", "list", "cut"],
+    ids=["empty", "text", "huge header", "list", "cut", "deep"],
 )
 def test_weights_that_are_none(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "model.safetensors"

@@ -118,6 +118,12 @@ def test_weights_that_are_no_safetensors_are_told(folder, monkeypatch):
         pytest.param({"files": {"a/b": {"sha256": "", "bytes": 1}}}, "plain names", id="sub-folder"),
         pytest.param({"files": {"x": {"size": 1}}}, "size", id="file-fact"),
         pytest.param({"files": [1]}, "list", id="files-no-mapping"),
+        pytest.param({"files": {"x": {"sha256": "", "bytes": "1"}}}, "size in bytes", id="size-no-number"),
+        pytest.param({"files": {"x": {"sha256": "", "bytes": -1}}}, "size in bytes", id="size-negative"),
+        pytest.param({"note": 5}, "note must be text", id="note-no-text"),
+        pytest.param({"name": ["a"]}, "name must be text", id="name-no-text"),
+        pytest.param({"tasks": "avqa"}, "tasks must be a list, got 'avqa'", id="tasks-one-text"),
+        pytest.param({"tasks": [1]}, "tasks must be text", id="tasks-no-texts"),
     ],
 )
 def test_strange_headers_are_refused(folder, changes, told):
@@ -126,7 +132,7 @@ def test_strange_headers_are_refused(folder, changes, told):
         read_header(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "\x00", "[" * 100_000], ids=lambda text: ascii(text[:5]))
 def test_a_header_that_is_no_header(folder, text):
     (folder / "crab.json").write_text(text)
     with pytest.raises(ModelError, match="no header"):
