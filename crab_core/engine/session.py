@@ -22,6 +22,8 @@ from crab_core.progress import Listener, Note, Progress, ignore
 from crab_core.types import Canvas, Clip, Decoding, Prompt, Request, Result, View
 
 if TYPE_CHECKING:
+    from crab_core.engine.heads import HeadOptions
+    from crab_core.engine.heads_report import HeadReport
     from crab_core.families._base import Encoded, Family, Generated, Network, OnText, Precision
     from crab_core.media import Probe
     from crab_core.tasks._base import Task
@@ -130,6 +132,25 @@ class Seen:
         named = task or ("avqa" if question is not None else self.request.task)
         request = replace(self.request, task=named, question=question, reasoning=reasoning)
         return self.answer(request, decoding, on_text, Stopwatch())
+
+    def heads(
+        self,
+        question: str | None = None,
+        task: str | None = None,
+        options: HeadOptions | None = None,
+        decoding: Decoding | None = None,
+        *,
+        on_progress: Listener = ignore,
+    ) -> HeadReport:
+        """The same answer as `ask` gives, and what each LoRA head had to do with it.
+
+        Raises ModelError if the model has no heads, and what `ask` raises.
+        """
+        from crab_core.engine.heads import look_at_heads
+
+        named = task or ("avqa" if question is not None else self.request.task)
+        request = replace(self.request, task=named, question=question)
+        return look_at_heads(self, request, options, decoding, on_progress)
 
     def decode(self, task: Task, watch: Stopwatch) -> tuple[View, Clip]:
         """The clip as a task wants to see and hear it: from memory, else probed and decoded now, without the network.

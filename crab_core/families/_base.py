@@ -5,14 +5,17 @@ The engine knows families only through these protocols.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from crab_core.types import Clip, Decoding, Medium, Prompt, View
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
 OnText = Callable[[str], None]
@@ -95,3 +98,62 @@ class Family(Protocol):
 
         Raises ModelError if the header is unknown, WeightsMismatch if tensors are lacking or unknown.
         """
+
+
+@dataclass(frozen=True)
+class Routes:
+    """How much each head took part: `weights` (R, T, H) float32 of R routers at T positions, each token's sum 1.
+
+    `routers` names them, such as `model.layers.0.self_attn.q_proj`. Positions are those of the prompt and of the
+    written tokens that were read again; the last written one is read by nobody.
+    """
+
+    routers: tuple[str, ...]
+    weights: npt.NDArray[np.float32]
+
+
+class HeadsView(Protocol):
+    """The inside of a network whose linear layers have several LoRA heads."""
+
+    @property
+    def heads(self) -> int:
+        """How many heads share each adapted layer."""
+
+    def routes(
+        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> tuple[Generated, Routes]:
+        """What `generate` gives, unchanged, and what the routers said meanwhile."""
+
+    def gaze(self, clip: Clip, task: str) -> Mapping[Medium, npt.NDArray[np.float32]]:
+        """Where each query looks: (T, Q, rows, columns) a medium, each query's sum 1.
+
+        Rows of a picture go down, rows of a sound go from low to high frequency, columns of a sound go on in time.
+        """
+
+    def relevance(
+        self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int], targets: Sequence[int], method: str
+    ) -> npt.NDArray[np.float32]:
+        """How much each position (prompt, then written tokens) mattered to the targets, indices into `token_ids`.
+
+        `method` is `attention` or `gradient`; not negative, of any scale.
+        """
+
+    def log_probability(self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int]) -> float:
+        """The natural logarithm of the probability that the network writes exactly these tokens."""
+
+    def only(self, kept: Iterable[int]) -> AbstractContextManager[None]:
+        """Within the block only these heads update, with the weights that the routers gave them."""
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The text of each token; joined they are the text of all."""
+
+    def prompt_pieces(self, prompt: Prompt) -> list[str]:
+        """The text of each token of the prompt, without the places of media."""
+
+
+@runtime_checkable
+class HeadsNetwork(Protocol):
+    """A network that can be looked into."""
+
+    def inside(self) -> HeadsView:
+        """The heads; raises ModelError if the network has none."""

@@ -24,6 +24,7 @@ from crab_core.types import Clip, Decoding, Medium, Prompt, View
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
+    from crab_core.families.crab_heads import CrabHeads
     from crab_core.nn.crab import CrabModel
 
 SLACK_S = 0.5  # a clip that is longer than the trained length by this much is still one of that length
@@ -85,6 +86,12 @@ class CrabNetwork:
         if decoding.temperature > 0:
             return [self.generate(one, prompt, decoding) for one, prompt in zip(encoded, prompts, strict=True)]
         return self._write(encoded, prompts, decoding, None) if prompts else []
+
+    def inside(self) -> CrabHeads:
+        """The heads of the I-LoRA, to be watched; raises ModelError if the model has none."""
+        from crab_core.families.crab_heads import CrabHeads
+
+        return CrabHeads.of(self)
 
     def _pictures(self, clip: Clip) -> torch.Tensor:
         """(N, 3, H, W), normalised, in the network's dtype and on its device."""

@@ -1,0 +1,199 @@
+"""Looking at what each LoRA head did for one answer: capture, maps, ablation, as one `HeadReport`.
+
+The answer is the one that `ask` gives, bit for bit: hooks read the routers while it is written. Everything else is
+computed afterwards from the written tokens. Memory: one number a router, position and head (a few MB for a 7B model).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from crab_core.engine.heads_maps import MEDIA, by_kind, by_router, by_second, head_maps
+from crab_core.engine.heads_report import Ablation, HeadReport
+from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
+from crab_core.engine.memory import memory_told
+from crab_core.engine.stopwatch import Stopwatch
+from crab_core.errors import ModelError, UsageError
+from crab_core.families._base import HeadsNetwork
+from crab_core.progress import Listener, Progress, ignore
+from crab_core.types import Clip, Decoding, Prompt, Request
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from crab_core.engine.session import Model, Seen
+    from crab_core.families._base import Encoded, Generated, HeadsView
+    from crab_core.tasks._base import Task
+
+Method = Literal["attention", "gradient", "share"]
+METHODS: dict[str, str] = {
+    "attention": "the attention that the answer's tokens paid to each token",
+    "gradient": "the gradient of the answer's log-probability times the token itself",
+    "share": "nothing: every token counts alike",
+}
+SHOWN_PX = 320  # the longer side of the frames in a report
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOptions:
+    """What to find out: how tokens are weighed in the maps, whether heads are silenced in turn, whether raw routing
+    weights are kept."""
+
+    method: str = "attention"
+    ablate: bool = True
+    raw: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"no method is called '{self.method}'", hint=f"Choose one of: {', '.join(METHODS)}.")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One question about one clip, on its way."""
+
+    seen: Seen
+    request: Request
+    inside: HeadsView
+    task: Task
+    prompt: Prompt
+    encoded: Encoded
+    decoding: Decoding
+
+
+def inside_of(model: Model) -> HeadsView:
+    """The heads of a model; raises ModelError if it has none."""
+    if isinstance(model.network, HeadsNetwork):
+        return model.network.inside()
+    raise ModelError(
+        f"the heads of model '{model.name}' cannot be looked at: its family '{model.header.family}' shows none",
+        hint="Choose a model with I-LoRA heads: crab models list",
+    )
+
+
+def look_at_heads(
+    seen: Seen,
+    request: Request,
+    options: HeadOptions | None = None,
+    decoding: Decoding | None = None,
+    on_progress: Listener = ignore,
+) -> HeadReport:
+    """The report about the answer to a request.
+
+    Raises ModelError if the model has no heads, and what `Seen.answer` raises.
+    """
+    options, watch, inside = options or HeadOptions(), Stopwatch(), inside_of(seen.model)
+    task, prompt = seen.prompt(request, watch)
+    decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
+    _, clip, encoded = seen.encode(task, watch)
+    asked = _Asked(seen, request, inside, task, prompt, encoded, decoding)
+    on_progress(Progress("answer", 0, 1, "answers", clip.path.name))
+    with memory_told(f"looking at the heads for '{clip.path}'"):
+        with watch("generate"):
+            generated, routes = inside.routes(encoded, prompt, decoding)
+        result = seen.read(request, task, generated, decoding, watch)
+        written = written_tokens(inside.pieces(generated.token_ids))
+        before = prompt_tokens(generated.spans, inside.prompt_pieces(prompt), request.question)
+        tokens = [*before, *written]
+        shares = routes.weights.mean(0)  # (T, H)
+        with watch("maps"):
+            relevance = _relevance(asked, generated, tokens, written, options.method)
+            maps = head_maps(tokens, shares, relevance, inside.gaze(clip, task.name))
+        with watch("ablation"):
+            ablations = _ablations(asked, generated, on_progress) if options.ablate else ()
+        layers, projections, table = by_router(routes.routers, routes.weights)
+    return HeadReport(
+        result=result,
+        heads=inside.heads,
+        method=options.method,
+        tokens=tuple(tokens),
+        shares=shares,
+        layers=tuple(layers),
+        projections=tuple(projections),
+        by_router=table,
+        by_kind=by_kind(tokens, shares),
+        by_second={medium: by_second(tokens, shares, medium) for medium in MEDIA if _has(tokens, medium)},
+        relevance=relevance,
+        maps=maps,
+        frame_times_s=np.asarray(clip.frame_times_s, np.float32),
+        frames=_shown_frames(seen, clip),
+        sound_windows_s=clip.sound_windows_s if _has(tokens, "audio") else (),
+        waveform=clip.waveform,
+        ablations=tuple(ablations),
+        notes=_notes(inside.heads, tokens, generated, options.method),
+        routers=routes.routers,
+        raw=routes.weights if options.raw else None,
+        extras=dict(watch.spent_s),
+    )
+
+
+def _relevance(
+    asked: _Asked, generated: Generated, tokens: list[Token], written: list[Token], method: str
+) -> npt.NDArray[np.float32]:
+    """(T,) over prompt and written tokens, sum 1; zero everywhere if nothing was written."""
+    found = np.ones(len(tokens), np.float32)
+    if method != "share":
+        if not written:
+            return np.zeros(len(tokens), np.float32)
+        found = asked.inside.relevance(asked.encoded, asked.prompt, generated.token_ids, targets(written), method)
+    total = float(found.sum(dtype=np.float64))
+    return (found / total).astype(np.float32) if total > 0 else found
+
+
+def _ablations(asked: _Asked, generated: Generated, on_progress: Listener) -> list[Ablation]:
+    """The answer with all heads, without each, with each alone, and with none."""
+    everyone = tuple(range(asked.inside.heads))
+    plans = [("all heads", everyone)]
+    if len(everyone) > 1:
+        plans += [(f"without head {head + 1}", tuple(h for h in everyone if h != head)) for head in everyone]
+    plans += [(f"only head {head + 1}", (head,)) for head in everyone if len(everyone) > 2]
+    plans.append(("no head", ()))
+    found = []
+    for done, (name, kept) in enumerate(plans, start=1):
+        with asked.inside.only(kept):
+            written = generated if kept == everyone else _write(asked)
+            chance = asked.inside.log_probability(asked.encoded, asked.prompt, generated.token_ids)
+        found.append(Ablation(name, kept, _answer(asked, written), written.text, chance))
+        on_progress(Progress("ablate", done, len(plans), "answers", name))
+    return found
+
+
+def _write(asked: _Asked) -> Generated:
+    return asked.seen.model.network.generate(asked.encoded, asked.prompt, asked.decoding)
+
+
+def _answer(asked: _Asked, written: Generated) -> str:
+    read = asked.seen.read(asked.request, asked.task, written, asked.decoding, Stopwatch())
+    return read.answer.text if read.answer is not None else ""
+
+
+def _has(tokens: list[Token], medium: str) -> bool:
+    return any(token.kind == medium for token in tokens)
+
+
+def _shown_frames(seen: Seen, clip: Clip) -> npt.NDArray[np.uint8]:
+    """The frames that the model saw, in their own aspect ratio and sharp enough to look at: (S, h, w, 3)."""
+    if not clip.has_frames:
+        return clip.frames
+    from crab_core.media import load_clip
+    from crab_core.types import View
+
+    scale = min(1.0, SHOWN_PX / max(clip.size))
+    size = (max(2, round(clip.size[0] * scale)), max(2, round(clip.size[1] * scale)))
+    view = View(tuple(float(time) for time in clip.frame_times_s), ())
+    return load_clip(seen.request.clip, view, frame_size=size).frames
+
+
+def _notes(heads: int, tokens: list[Token], generated: Generated, method: str) -> tuple[str, ...]:
+    notes = []
+    if heads == 1:
+        notes.append("the model has one head: its share is 1 everywhere")
+    for medium, lacking in (("video", "the clip has no picture: no pixel maps"), ("audio", "no sound: no sound maps")):
+        if not _has(tokens, medium):
+            notes.append(lacking)
+    if not generated.token_ids and method != "share":
+        notes.append("the model wrote nothing: there is no relevance and all maps are empty")
+    return tuple(notes)

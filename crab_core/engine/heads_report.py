@@ -1,0 +1,112 @@
+"""What was found about the heads of one answer, as one frozen record that can be written to JSON and npz."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crab_core.engine.heads_tokens import Token
+from crab_core.types import Result
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+
+SCHEMA = "crab.heads/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The answer with some heads only: `heads` take part, the others are silent.
+
+    `log_probability` is that of the whole model's own text, so that ablations compare.
+    """
+
+    name: str
+    heads: tuple[int, ...]
+    answer: str
+    raw_text: str
+    log_probability: float
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """How the heads shared the work of one answer.
+
+    `shares` (T, H) is each position's mean over all routers; a row sums to 1. `by_router` is (layers, projections, H),
+    `by_kind` maps a kind of token to (H,), `by_second` a medium to (S, H), `maps` a medium to (H, S, rows, columns):
+    see `engine/heads_maps.py` for what they mean. `relevance` is (T,), sum 1. `frames` (S, h, w, 3) uint8 and
+    `waveform` (samples,) are what the maps lie on. `raw` (R, T, H) is None unless it was asked for.
+    """
+
+    result: Result
+    heads: int
+    method: str
+    tokens: tuple[Token, ...]
+    shares: Floats
+    layers: tuple[int, ...]
+    projections: tuple[str, ...]
+    by_router: Floats
+    by_kind: Mapping[str, Floats]
+    by_second: Mapping[str, Floats]
+    relevance: Floats
+    maps: Mapping[str, Floats]
+    frame_times_s: Floats
+    frames: npt.NDArray[np.uint8]
+    sound_windows_s: tuple[tuple[float, float], ...]
+    waveform: Floats
+    ablations: tuple[Ablation, ...] = ()
+    notes: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
+    raw: Floats | None = None
+    extras: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def mass(self) -> dict[str, list[float]]:
+        """The part of the evidence that each medium gave through each head; everything together is 1."""
+        return {medium: [float(v) for v in maps.sum((1, 2, 3))] for medium, maps in self.maps.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values, without the large arrays: those are in `arrays`."""
+        return {
+            "schema": SCHEMA,
+            "result": self.result.to_dict(),
+            "heads": self.heads,
+            "method": self.method,
+            "mass": {medium: _rounded(values) for medium, values in self.mass.items()},
+            "by_kind": {kind: _rounded(values) for kind, values in self.by_kind.items()},
+            "by_second": {medium: _rounded(values) for medium, values in self.by_second.items()},
+            "layers": list(self.layers),
+            "projections": list(self.projections),
+            "by_router": _rounded(self.by_router),
+            "tokens": [asdict(token) for token in self.tokens],
+            "shares": _rounded(self.shares),
+            "relevance": _rounded(self.relevance, 8),
+            "frame_times_s": _rounded(self.frame_times_s),
+            "sound_windows_s": [list(window) for window in self.sound_windows_s],
+            "ablations": [asdict(one) for one in self.ablations],
+            "timings_s": _rounded_values(self.extras),
+            "notes": list(self.notes),
+        }
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays by name, as they stand in an npz file: maps, frames, waveform, shares, relevance, raw."""
+        found: dict[str, npt.NDArray[Any]] = {f"map_{medium}": maps for medium, maps in self.maps.items()}
+        found |= {"shares": self.shares, "relevance": self.relevance, "by_router": self.by_router}
+        found |= {"frames": self.frames, "waveform": self.waveform}
+        return found if self.raw is None else {**found, "raw": self.raw, "routers": np.array(self.routers)}
+
+
+def _rounded(values: Any, digits: int = 5) -> Any:
+    """Nested lists of short numbers; None where there is none."""
+    if isinstance(values, np.ndarray | list | tuple):
+        return [_rounded(value, digits) for value in values]
+    return None if np.isnan(values) else round(float(values), digits)
+
+
+def _rounded_values(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}

@@ -1,0 +1,172 @@
+"""The whole way from a clip to a report, with a tiny random network of the Crab family."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from fake_family import write_clip
+
+from crab_core.engine.heads import HeadOptions
+from crab_core.engine.session import load
+from crab_core.errors import ModelError, UsageError
+from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab_config import CrabConfig
+from crab_core.types import Decoding
+from crab_core.weights.folder import Header, write_folder
+
+QUESTION = "What sounds first?"
+SHORT = Decoding(max_new_tokens=10)
+QFORMER = {"layers": 1, "hidden": 16, "heads": 2, "ffn": 16, "out_width": 24}
+
+
+def write_tiny(folder, repo, ilora):
+    """A model folder with random weights; `ilora` None leaves the adapter out."""
+    torch.manual_seed(1)
+    document = {
+        "visual": {"kind": "conv", "options": {"widths": [4, 4, 8, 12], "image_px": 32}},
+        "audio": {"kind": "conv", "options": {"widths": [4, 4, 8, 8], "width": 12}},
+        "vl": {**QFORMER, "queries": 3, "encoder_width": 12},
+        "al": {**QFORMER, "queries": 2, "encoder_width": 12},
+        "llm": {
+            "hidden_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "vocab_size": 417,
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+        },
+        "ilora": ilora,
+        "media": {"frame_px": 32},
+    }
+    model = CrabModel(CrabConfig.from_dict(document)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "ilora_B" in name or name.startswith("llm."):
+                parameter.normal_(std=0.3)
+        model.llm.get_input_embeddings().weight[3:259] = 0  # random bytes are no text
+    files = {path.name: path.read_bytes() for path in (repo / "tests/parity/data/tokenizer").iterdir()}
+    header = Header(name="tiny", family="crab", config=model.config.to_dict(), licence="Apache-2.0")
+    write_folder(folder, header, model.tensors(), files)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, repo):
+    folder = write_tiny(tmp_path_factory.mktemp("heads") / "tiny", repo, {"heads": 3, "rank": 2, "alpha": 4.0})
+    return load(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    return {
+        "both": write_clip(folder / "both.mp4"),
+        "mute": write_clip(folder / "mute.mp4", sound=False),
+        "sound": write_clip(folder / "sound.mp4", pictures=False),
+    }
+
+
+@pytest.fixture(scope="module")
+def seen(model, paths):
+    return model.look(paths["both"])
+
+
+@pytest.fixture(scope="module")
+def report(seen):
+    return seen.heads(QUESTION, options=HeadOptions(raw=True), decoding=SHORT)
+
+
+def test_the_answer_is_the_one_that_ask_gives(seen, report):
+    plain = seen.ask(QUESTION, decoding=SHORT)
+    assert report.result.raw_text == plain.raw_text
+    assert report.result.answer == plain.answer
+
+
+def test_shares_sum_to_one_wherever_they_are_summed(report):
+    for shares in (report.shares, report.by_router, report.raw, *report.by_kind.values(), *report.by_second.values()):
+        np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(report.raw.mean(0), report.shares, atol=1e-6)
+    assert {"wording", "video", "audio", "question"} <= set(report.by_kind)
+    assert report.layers == (0, 1)
+    assert len(report.projections) == 7
+
+
+def test_maps_of_everything_make_one(report):
+    assert report.maps["video"].shape == (3, 3, 2, 2)
+    assert report.maps["audio"].shape[:3] == (3, 3, 1)
+    assert sum(sum(values) for values in report.mass.values()) == pytest.approx(1, abs=1e-5)
+    assert report.relevance.sum() == pytest.approx(1, abs=1e-5)
+    assert report.frames.shape == (3, 24, 32, 3)
+
+
+@pytest.mark.parametrize("method", ["gradient", "share"])
+def test_other_methods_give_other_maps(seen, report, method):
+    other = seen.heads(QUESTION, options=HeadOptions(method=method, ablate=False), decoding=SHORT)
+    assert other.ablations == ()
+    assert sum(sum(values) for values in other.mass.values()) == pytest.approx(1, abs=1e-5)
+    assert not np.allclose(other.maps["video"], report.maps["video"])
+    assert other.raw is None
+
+
+def test_ablations_start_with_the_whole_and_end_with_none(report):
+    names = [one.name for one in report.ablations]
+    assert names == [
+        "all heads",
+        *[f"without head {h}" for h in (1, 2, 3)],
+        *[f"only head {h}" for h in (1, 2, 3)],
+        "no head",
+    ]
+    whole = report.ablations[0]
+    assert whole.raw_text == report.result.raw_text
+    assert whole.log_probability <= 0
+    assert len({one.log_probability for one in report.ablations}) == len(names)  # every head does something
+
+
+def test_a_report_can_be_written(report, tmp_path):
+    document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert document["schema"] == "crab.heads/1"
+    assert document["result"]["question"] == QUESTION
+    assert len(document["tokens"]) == len(document["relevance"])
+    np.savez_compressed(tmp_path / "heads.npz", **report.arrays())
+    with np.load(tmp_path / "heads.npz") as arrays:
+        np.testing.assert_array_equal(arrays["map_video"], report.maps["video"])
+        assert arrays["raw"].shape[0] == len(arrays["routers"]) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "media", "note"),
+    [
+        pytest.param("mute", ["video"], "no sound: no sound maps", id="no-sound"),
+        pytest.param("sound", ["audio"], "the clip has no picture: no pixel maps", id="no-picture"),
+    ],
+)
+def test_a_lacking_medium_is_said(model, paths, name, media, note):
+    found = model.look(paths[name]).heads(QUESTION, options=HeadOptions(ablate=False), decoding=SHORT)
+    assert list(found.maps) == media
+    assert note in found.notes
+
+
+def test_one_head_has_all_the_share(paths, tmp_path, repo):
+    folder = write_tiny(tmp_path / "one", repo, {"heads": 1, "rank": 2, "alpha": 4.0})
+    found = load(folder, device="cpu").look(paths["both"]).heads(QUESTION, decoding=SHORT)
+    assert (found.shares == 1).all()
+    assert [one.name for one in found.ablations] == ["all heads", "no head"]
+    assert "the model has one head: its share is 1 everywhere" in found.notes
+
+
+def test_models_without_heads_are_refused(paths, tmp_path, repo):
+    folder = write_tiny(tmp_path / "bare", repo, None)
+    with pytest.raises(ModelError, match="model 'tiny' has no I-LoRA"):
+        load(folder, device="cpu").look(paths["both"]).heads(QUESTION)
+
+
+def test_a_family_that_shows_no_heads_is_refused(folder, clip):
+    with pytest.raises(ModelError, match="its family 'fake' shows none"):
+        load(folder, device="cpu").look(clip).heads(QUESTION)
+
+
+def test_a_question_is_checked(seen):
+    with pytest.raises(UsageError, match="needs a question"):
+        seen.heads(" ")
