@@ -29,7 +29,7 @@ def check_same_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
         return
     if not resume:
         raise UsageError(f"'{out}' holds a run already", hint="Give another folder with --out, or go on with --resume.")
-    before = json.loads(record.read_text())["settings"]
+    before = _recorded(record)
     now = settings_document(settings)
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:
@@ -38,13 +38,31 @@ def check_same_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
         )
 
 
+def _recorded(record: Path) -> dict[str, Any]:
+    """The settings that a run wrote down; raises UsageError if they cannot be read."""
+    try:
+        settings: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["settings"]
+        return dict(settings)
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise UsageError(
+            f"the record of a run '{record}' cannot be read: {err}", hint="Give another folder with --out."
+        ) from err
+
+
 def write_run(out: Path, settings: TrainSettings, generator: str) -> None:
-    """Writes `run.json`."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Writes `run.json` in one step; raises UsageError if `out` is no folder that can be written."""
     document = {
         "settings": settings_document(settings),
         "generator": generator,
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
     }
-    (out / RECORD).write_text(json.dumps(document, indent=1) + "\n")
+    fresh = out / f"{RECORD}.part"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(out / RECORD)
+    except OSError as err:
+        raise UsageError(
+            f"cannot write into the folder '{out}': {err.strerror}", hint="Give another folder with --out."
+        ) from err

@@ -6,13 +6,15 @@ joint fine-tuning with interaction-aware LoRA.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 StageKind = Literal["visual", "audio", "language"]
 PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags", "llm", "ilora")
 TASK_NAMES = ("avqa", "ave", "avvp", "avcap")
+TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the folder of a run, beside the stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class WorldData:
             raise ValueError(f"clips and validation_clips must be at least 1, got {self.clips, self.validation_clips}")
         if not 0 <= self.short_share < 1:
             raise ValueError(f"short_share must be at least 0 and below 1, got {self.short_share}")
+        if self.seed < 0 or self.processes < 0:
+            raise ValueError(f"seed and processes must not be negative, got {self.seed, self.processes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,9 @@ class Stage:
 
     `visual` and `audio` teach an encoder and its projector dense labels of frames and seconds; `language` teaches
     text: `tasks` weighs the tasks, `samples` texts share one clip, `reasoning` is the share of questions answered with
-    explicit reasoning. `ilora` adds the adapter (heads, rank, alpha, dropout) before the stage begins. `places` lets a
-    visual stage also teach each query which cell it reads. `until` ends a stage before its schedule of `steps` does.
+    explicit reasoning, and each token of a short answer counts `answer_weight` times. `ilora` adds the adapter (heads,
+    rank, alpha, dropout) before the stage begins. `places` lets a visual stage also teach each query which cell it
+    reads. `until` ends a stage before its schedule of `steps` does.
     """
 
     name: str
@@ -53,25 +58,49 @@ class Stage:
     samples: int = 6
     tasks: Mapping[str, float] = field(default_factory=lambda: {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5})
     reasoning: float = 0.7
+    answer_weight: float = 1.0
     ilora: Mapping[str, Any] | None = None
     places: bool = False
     until: int | None = None
     save_every: int = 500
 
     def __post_init__(self) -> None:
-        mistakes = [f"train: no part is called '{part}'" for part in self.train if part not in PARTS]
-        mistakes += [f"tasks: no task is called '{task}'" for task in self.tasks if task not in TASK_NAMES]
-        for name in ("steps", "batch", "samples", "save_every"):
-            if getattr(self, name) < 1:
-                mistakes.append(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if self.until is not None and not 1 <= self.until <= self.steps:
-            mistakes.append(f"until: must be between 1 and {self.steps}, got {self.until}")
-        if self.rate <= 0:
-            mistakes.append(f"rate: must be above 0, got {self.rate}")
-        if not 0 <= self.reasoning <= 1:
-            mistakes.append(f"reasoning: must be between 0 and 1, got {self.reasoning}")
+        mistakes = [*self._wrong_names(), *self._wrong_numbers()]
         if mistakes:
             raise ValueError("; ".join(mistakes))
+
+    def _wrong_names(self) -> Iterator[str]:
+        if not re.fullmatch(r"\w[\w-]*", self.name) or self.name in TAKEN:
+            yield f"name: a folder is called like the stage, which '{self.name}' cannot be"
+        yield from (f"train: no part is called '{part}'" for part in self.train if part not in PARTS)
+        if not self.train:
+            yield f"train: name at least one part that learns, of {', '.join(PARTS)}"
+        yield from (f"tasks: no task is called '{task}'" for task in self.tasks if task not in TASK_NAMES)
+        if self.ilora is not None:
+            from crab_core.nn.crab_config import ILoraConfig
+
+            try:
+                ILoraConfig(**self.ilora)
+            except (TypeError, ValueError) as err:
+                yield f"ilora: {err}"
+
+    def _wrong_numbers(self) -> Iterator[str]:
+        for name in ("steps", "batch", "samples", "save_every"):
+            if getattr(self, name) < 1:
+                yield f"{name}: must be at least 1, got {getattr(self, name)}"
+        for name in ("warmup", "weight_decay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                yield f"{name}: must be 0 or more, got {getattr(self, name)}"
+        if self.until is not None and not 1 <= self.until <= self.steps:
+            yield f"until: must be between 1 and {self.steps}, got {self.until}"
+        if not 0 < self.rate < float("inf"):
+            yield f"rate: must be above 0, got {self.rate}"
+        if not 0 < self.answer_weight < float("inf"):
+            yield f"answer_weight: must be above 0, got {self.answer_weight}"
+        if not 0 <= self.reasoning <= 1:
+            yield f"reasoning: must be between 0 and 1, got {self.reasoning}"
+        if not (all(weight >= 0 for weight in self.tasks.values()) and sum(self.tasks.values()) > 0):
+            yield f"tasks: weights must be 0 or more, one of them above 0, got {dict(self.tasks)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +124,11 @@ class TrainSettings:
             raise ValueError("a run needs at least one stage")
         llm = {"vocab_size": self.vocabulary, **self.network.get("llm", {})}
         CrabConfig.from_dict({**self.network, "llm": llm})  # its mistakes are told with the others
+        if self.seed < 0 or self.threads < 0:
+            raise ValueError(f"seed and threads must not be negative, got {self.seed, self.threads}")
+        unknown = [task for task in self.tasks if task not in TASK_NAMES]
+        if unknown:
+            raise ValueError(f"tasks: no task is called '{unknown[0]}', there are {', '.join(TASK_NAMES)}")
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages need names of their own, got {names}")
