@@ -81,7 +81,7 @@ def infer_many(
     if out is None:
         raise UsageError(f"'{source}' is many clips, and no folder was given", hint="Say where to: --out DIR")
     lookup(ENGINES, options.engine, kind="engine")
-    items = _sharded(_plan(source, asked, options.glob, out), options.shard, output)
+    items = _sharded(plan_of(source, asked, options.glob, out), options.shard, output)
     suffixes = [path.suffix for path in planned(out, formats, Path("clip"))] if formats else []
 
     def save(item: Item, result: Result) -> None:
@@ -107,7 +107,8 @@ def infer_many(
         raise typer.Exit(run.summary.exit_code)
 
 
-def _plan(source: Path, asked: Request, glob: str | None, out: Path) -> Plan:
+def plan_of(source: Path, asked: Request, glob: str | None, out: Path | None) -> Plan:
+    """The items of a folder, list or table; raises UsageError for what cannot be asked, InputError for no clips."""
     from crab_core.batch import manifest, plan
     from crab_core.engine.checks import task_of
 

@@ -74,7 +74,6 @@ def command(
     Examples:
       crab infer band.mp4 "Which instrument is heard first?"
       crab infer street.mp4 --task avvp --json > street.json
-      crab infer photo.jpg "Is the dog barking?" --audio yard.wav
       crab infer clips --task ave -o results --workers 2
     """
     from crab_core.engine.checks import probe_for, task_of

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ class Journal:
             for line in file:
                 if line[-1:] != b"\n":
                     break
-                if line[: len(_HEAD)] != _HEAD or line[-2:] != b"}\n":
+                if not _is_row(line):
                     self.damaged += 1
                 elif name == RESULTS:
                     self.finished[line[len(_HEAD) : _KEY_END]] = start
@@ -163,15 +163,28 @@ def error_row(key: Key, failure: Failure) -> bytes:
     )
 
 
-def read_results(folder: Path) -> Iterable[Result]:
+def read_results(folder: Path) -> Iterator[Result]:
     """The results of an output folder, in the order of the file; lines that are no rows are passed over."""
-    path = folder / RESULTS
+    for _, text in rows_of(folder / RESULTS):
+        row = json.loads(text)
+        del row["key"]
+        yield Result.from_dict({"seconds": 0.0, **row})
+
+
+def rows_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each row of a file with its offset; lines that are no rows are passed over, and a missing file has none."""
+    if not path.exists():
+        return
+    start = 0
     with path.open("rb") as file:
         for text in file:
-            if text[: len(_HEAD)] == _HEAD and text[-2:] == b"}\n":
-                row = json.loads(text)
-                del row["key"]
-                yield Result.from_dict({"seconds": 0.0, **row})
+            if _is_row(text):
+                yield start, text
+            start += len(text)
+
+
+def _is_row(text: bytes) -> bool:
+    return text[: len(_HEAD)] == _HEAD and text[-2:] == b"}\n"
 
 
 def line(row: Mapping[str, Any]) -> bytes:

@@ -174,3 +174,47 @@ def test_a_model_that_is_damaged_ends_the_run(infer, family: FakeFamily, folder:
     (folder / "model.safetensors").write_bytes(b"")
     said = infer(clips, "Who?", "-o", out)
     assert said.code == 4 and said.err.splitlines()[-2].startswith("crab: ")
+
+
+def test_merge_prints_where_the_results_are(crab, infer, clips: Path, out: Path, tmp_path: Path) -> None:
+    (clips / "b.mp4").write_text("no film")
+    for share in (1, 2):
+        infer(clips, "Who?", "-o", out / str(share), "--shard", f"{share}/2", "-f", "json")
+    said = crab("merge", out / "1", out / "2", "-o", tmp_path / "all")
+    assert (said.code, said.out) == (1, f"{tmp_path / 'all' / 'results.jsonl'}\n")
+    assert said.err.splitlines() == [
+        f"note: 1 clips failed: see '{tmp_path / 'all' / 'errors.jsonl'}'",
+        "note: 2 results, 0 duplicates left out, 2 files",
+    ]
+    again = crab("merge", out / "1", out / "2", out / "1", "-o", tmp_path / "again", "--json", "-q")
+    assert json.loads(again.out)["results"] == 2 and again.err == ""
+    assert (tmp_path / "again" / "results.jsonl").read_bytes() == (tmp_path / "all" / "results.jsonl").read_bytes()
+
+
+def test_merging_what_is_no_run(crab, clips: Path, out: Path) -> None:
+    said = crab("merge", clips, "-o", out)
+    assert said.code == 3 and "holds no results.jsonl" in said.err and "crab merge out/1 out/2" in said.err
+
+
+def test_merge_tells_of_different_answers(
+    crab, infer, family: FakeFamily, clips: Path, out: Path, tmp_path: Path
+) -> None:
+    infer(clips, "Who?", "-o", out / "1")
+    family.network.says["avqa"] = "<answer> cat </answer>"
+    infer(clips, "Who?", "-o", out / "2")
+    said = crab("merge", out / "1", out / "2", "-o", tmp_path / "all")
+    assert said.code == 0 and "note: 3 clips were done twice with different answers" in said.err
+
+
+def test_bench_shows_rates_and_stages(crab, folder: Path, clips: Path) -> None:
+    said = crab("bench", clips, "Who?", "-m", folder, "--device", "cpu", "--clips", 2)
+    lines = dict(line.split("\t")[:2] for line in said.out.splitlines() if line)
+    assert said.code == 0 and lines["clips"] == "2" and float(lines["clips/s"]) > 0 and "generate" in lines
+    (clips / "b.mp4").write_text("no film")
+    said = crab("bench", clips, "Who?", "-m", folder, "--device", "cpu", "--json")
+    assert said.code == 1 and json.loads(said.out)["failed"] == 1 and "note: 1 of 3 clips failed" in said.err
+
+
+def test_bench_needs_many(crab, folder: Path, clips: Path) -> None:
+    said = crab("bench", clips / "a.mp4", "Who?", "-m", folder)
+    assert said.code == 2 and "a.mp4' is no folder, list or table" in said.err
