@@ -17,11 +17,11 @@ from crab_core.train.packing import IGNORED, Packed
 
 
 class LanguageStage(nn.Module):
-    """Learns packed texts behind the features of their clips."""
+    """Learns packed texts behind the features of their clips; an answer's tokens count `answer_weight` times."""
 
-    def __init__(self, model: CrabModel) -> None:
+    def __init__(self, model: CrabModel, answer_weight: float = 1.0) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.answer_weight = model, answer_weight
 
     def forward(
         self,
@@ -43,8 +43,11 @@ class LanguageStage(nn.Module):
         wanted = packed.labels[:, 1:]  # the token that follows each position
         kept = wanted != IGNORED
         logits = self.model.llm.lm_head(hidden[:, :-1][kept])
-        loss = F.cross_entropy(logits, wanted[kept])
-        return {"loss": loss, "token_accuracy": (logits.argmax(-1) == wanted[kept]).float().mean().detach()}
+        of_answer = packed.answers[:, 1:][kept]
+        weights = torch.where(of_answer, self.answer_weight, 1.0)
+        loss = (F.cross_entropy(logits, wanted[kept], reduction="none") * weights).sum() / weights.sum()
+        right = (logits.argmax(-1) == wanted[kept]).float().detach()
+        return {"loss": loss, "token_accuracy": right.mean(), "answer_accuracy": right[of_answer].mean()}
 
     def rows(
         self, seen: torch.Tensor, heard: torch.Tensor, in_sight: torch.Tensor, in_earshot: torch.Tensor

@@ -124,7 +124,7 @@ class Training:
             return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
         features = self.features(model)
         rows = RowMaker(self.tokenizer, model, self.scenes, stage)
-        return LanguageStage(model), language_batches(features, self.targets.seconds, rows, seed)
+        return LanguageStage(model, stage.answer_weight), language_batches(features, self.targets.seconds, rows, seed)
 
     @cached_property
     def plan(self) -> PoolPlan:

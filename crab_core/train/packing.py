@@ -17,10 +17,14 @@ VIDEO, AUDIO, PADDING = -1, -2, 0  # stand-ins for rows of features in the ids, 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One prompt and its target as token ids; the prompt starts behind the shared prefix."""
+    """One prompt and its target as token ids; the prompt starts behind the shared prefix.
+
+    `answer` is the stretch [start, end) of the target that holds the short answer, empty if it has none.
+    """
 
     prompt: tuple[int, ...]
     target: tuple[int, ...]
+    answer: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Packed:
-    """A batch: ids, positions, labels (B, L), attention (B, 1, L, L) bool, and where features go (B, L) bool."""
+    """A batch: ids, positions, labels (B, L), attention (B, 1, L, L) bool, (B, L) bool of features and answers."""
 
     ids: torch.Tensor
     positions: torch.Tensor
@@ -46,6 +50,7 @@ class Packed:
     attention: torch.Tensor
     video: torch.Tensor
     audio: torch.Tensor
+    answers: torch.Tensor
 
     def to_dict(self) -> dict[str, torch.Tensor]:
         """The tensors by name."""
@@ -58,25 +63,29 @@ def pack(rows: Sequence[Row]) -> Packed:
     shape = (len(rows), max(lengths))
     ids, positions = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     labels, groups = torch.full(shape, IGNORED), torch.full(shape, -1)  # group 0 is the prefix, -1 is padding
+    answers = torch.zeros(shape, dtype=torch.bool)
     for at, row in enumerate(rows):
         filled = _fill(row)
-        for tensor, values in zip((ids, positions, labels, groups), filled, strict=True):
+        for tensor, values in zip((ids, positions, labels, groups, answers), filled, strict=True):
             tensor[at, : len(values)] = torch.tensor(values)
     video, audio = ids == VIDEO, ids == AUDIO
-    return Packed(ids.clamp_min(PADDING), positions, labels, _attention(groups), video, audio)
+    return Packed(ids.clamp_min(PADDING), positions, labels, _attention(groups), video, audio, answers)
 
 
-def _fill(row: Row) -> tuple[list[int], list[int], list[int], list[int]]:
+def _fill(row: Row) -> tuple[list[int], list[int], list[int], list[int], list[bool]]:
     start = len(row.prefix)
     ids, positions = list(row.prefix), list(range(start))
-    labels, groups = [IGNORED] * start, [0] * start
+    labels, groups, answers = [IGNORED] * start, [0] * start, [False] * start
     for number, text in enumerate(row.texts, start=1):
         length = len(text.prompt) + len(text.target)
         ids += [*text.prompt, *text.target]
         positions += range(start, start + length)
         labels += [*[IGNORED] * len(text.prompt), *text.target]
         groups += [number] * length
-    return ids, positions, labels, groups
+        answers += [False] * len(text.prompt) + [
+            text.answer[0] <= at < text.answer[1] for at in range(len(text.target))
+        ]
+    return ids, positions, labels, groups, answers
 
 
 def _attention(groups: torch.Tensor) -> torch.Tensor:

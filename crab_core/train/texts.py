@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from crab_core.nn.crab import CrabModel
 
+ANSWER_TAGS = ("<answer>", "</answer>")
 LAST_OF_PREFIX = "<audio_end>"
 WITHHELD = 0.03  # of the visits are without pictures, as many without sound
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
@@ -37,6 +38,7 @@ class RowMaker:
         self.ids = {
             VIDEO: tokenizer.convert_tokens_to_ids("<video>"), AUDIO: tokenizer.convert_tokens_to_ids("<audio>")
         }  # fmt: skip
+        self.answer_tags = tuple({self._encode(blank + tag)[-1] for blank in ("", " ")} for tag in ANSWER_TAGS)
         self.prefix_of = lru_cache(maxsize=None)(self._prefix)
         message = [{"role": "user", "content": CONTENT}]
         whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
@@ -63,8 +65,14 @@ class RowMaker:
     def _split(self, sample: Sample) -> tuple[str, Text]:
         """The media prefix as text, and what follows it as ids."""
         prefix, mark, rest = prompt_text(sample.prompt).partition(LAST_OF_PREFIX)
-        target = [*self._encode(sample.target), self.tokenizer.eos_token_id]
-        return self.before + prefix + mark, Text(tuple(self._encode(rest + self.after)), tuple(target))
+        target = (*self._encode(sample.target), self.tokenizer.eos_token_id)
+        return self.before + prefix + mark, Text(tuple(self._encode(rest + self.after)), target, self._answer(target))
+
+    def _answer(self, target: tuple[int, ...]) -> tuple[int, int]:
+        """Where the tagged answer of a target is, without its tags."""
+        opened = [at for at, token in enumerate(target) if token in self.answer_tags[0]]
+        closed = [at for at, token in enumerate(target) if token in self.answer_tags[1]]
+        return (opened[-1] + 1, closed[-1]) if opened and closed else (0, 0)
 
     def _prefix(self, text: str, frames: int, seconds: int) -> tuple[int, ...]:
         """The prefix as ids, each placeholder replaced by the places of its features."""

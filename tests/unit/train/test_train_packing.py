@@ -57,3 +57,9 @@ def test_feature_places_are_marked_and_hold_a_valid_id() -> None:
     assert packed.video[0].tolist()[:5] == [False, True, True, False, False]
     assert packed.audio[0].tolist()[:5] == [False, False, False, False, True]
     assert packed.ids.min() >= 0
+
+
+def test_answers_are_marked_in_their_targets_only() -> None:
+    packed = pack([Row(PREFIX, (Text((8, 9), (10, 11, 12, 2), answer=(1, 3)), Text((8,), (12, 2))))])
+    assert packed.ids[0][packed.answers[0]].tolist() == [11, 12]
+    assert (packed.labels[0][packed.answers[0]] != IGNORED).all()
