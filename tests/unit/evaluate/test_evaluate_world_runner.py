@@ -146,7 +146,7 @@ def test_phrasings_that_training_never_saw_are_other_words(truths: dict[tuple[st
     def questions(test: WorldTest) -> set[str]:
         asked: set[str] = set()
         scored(lambda clip, prompt: asked.add(prompt.parts[-1].text) or "", test)
-        return {text for text in asked if text.endswith("?")}
+        return {text for text in asked if "lease answer" in text}
 
     usual = WorldTest(clips=1, questions=4)
     words = questions(usual)
