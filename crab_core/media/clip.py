@@ -66,7 +66,10 @@ def _sound(found: Probe, view: View, audio_path: Path | None) -> Sound | None:
     origin_s = found.audio_start_s if takes_own_time else found.start_s
     sound = read_sound(audio_path or found.path, view.sound_windows_s, origin_s)
     if not sound.has_samples and (audio_path is not None or not found.has_video):
-        raise InputError(f"no sound can be decoded from {shown(audio_path or found.path)}", hint="Its track is empty.")
+        raise InputError(
+            f"no sound can be decoded from {shown(audio_path or found.path)}: its track is empty or broken",
+            hint="Give another file with sound, or record it again.",
+        )
     return sound
 
 

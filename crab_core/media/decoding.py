@@ -35,6 +35,7 @@ _UNSEEKABLE = _UNTIMED | frozenset(
         "truehd",
     ]
 )
+_NEAR_S = 1.0  # broken packets that lie closer together than this are one place
 _READ_FAILURES = 3  # in a row, then the file is taken to end there
 
 
@@ -136,7 +137,9 @@ def broken_note(times_s: set[float], what: Literal["pictures", "sound"]) -> tupl
     if not times_s:
         return ()
     count = "1 packet" if len(times_s) == 1 else f"{len(times_s)} packets"
-    return (f"{count} of the {what} could not be decoded near {min(times_s):.1f} s",)
+    first_s, last_s = min(times_s), max(times_s)
+    where = f"near {first_s:.1f} s" if last_s - first_s < _NEAR_S else f"from {first_s:.1f} to {last_s:.1f} s"
+    return (f"{count} of the {what} could not be decoded {where}",)
 
 
 def first_frame(decoder: StreamDecoder, *, tries: int = 500) -> av.frame.Frame | None:

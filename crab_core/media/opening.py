@@ -69,7 +69,8 @@ def check_file(path: Path) -> None:
     except PermissionError as err:
         raise _unreadable(path) from err
     except (OSError, ValueError) as err:  # a name that is too long, or has a zero byte
-        raise InputError(f"{shown(path)} is not a usable file name: {err}", hint="Give the path of a file.") from err
+        why = getattr(err, "strerror", None) or err  # without the name, which stands before it already
+        raise InputError(f"{shown(path)} is not a usable file name: {why}", hint="Give the path of a file.") from err
     if path.is_dir():
         raise InputError(f"{shown(path)} is a directory, not a clip", hint=f"Choose a file in it: ls {_shell(path)}")
     if not path.is_file():

@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ from media_files import Movie, Sound, drawings, tones
 
 from crab_core.errors import InputError, ResourceError
 from crab_core.media import load_clip, probe, published_frame_times
+from crab_core.media.decoding import broken_note
 from crab_core.types import View
 
 VIEW = View((0.0, 0.5, 1.0), ((0.0, 1.0), (1.0, 2.0)))
@@ -245,6 +247,19 @@ def test_broken_packets_in_the_middle_are_skipped_and_said(plain: Path, tmp_path
     assert np.array_equal(clip.waveform, whole.waveform)
 
 
+@pytest.mark.parametrize(
+    ("times_s", "note"),
+    [
+        ({3.21}, "1 packet of the sound could not be decoded near 3.2 s"),
+        ({3.2, 3.9}, "2 packets of the sound could not be decoded near 3.2 s"),
+        ({0.0, 4.0, 9.46}, "3 packets of the sound could not be decoded from 0.0 to 9.5 s"),
+    ],
+    ids=["one", "near", "all-over"],
+)
+def test_broken_packets_are_told_with_their_place(times_s: set[float], note: str) -> None:
+    assert broken_note(times_s, "sound") == (note,)
+
+
 def test_broken_sound_is_zero_where_it_is_broken(make, tmp_path: Path) -> None:
     source = make("steady.m4a", None, Sound(tones(4)))
     data = bytearray(source.read_bytes())
@@ -352,6 +367,7 @@ def test_bad_file_is_told_in_two_lines(plain: Path, tmp_path: Path, case: str, h
     assert len(lines) == 2
     assert ascii(path.name)[1:-1] in lines[0]
     assert re.search(hint, lines[1])
+    assert lines[0].count(ascii(path.name)[1:-1]) == 1
 
 
 @pytest.mark.parametrize("case", ["missing", "text-renamed", "empty"])
@@ -366,11 +382,14 @@ def test_sound_file_without_sound_is_told(make, plain: Path) -> None:
         load_clip(plain, VIEW, audio_path=make("mute.mp4", Movie(drawings(50))))
 
 
-def test_sound_file_of_no_length_is_told(make, plain: Path) -> None:
-    nothing = make("zero.wav", None, Sound(np.zeros((1, 0), np.float32), **PCM))
-    with pytest.raises(InputError, match=r"'.*zero.wav'"):
+def test_sound_file_of_no_length_is_told(plain: Path, tmp_path: Path) -> None:
+    nothing = tmp_path / "zero.wav"
+    with wave.open(str(nothing), "wb") as file:  # FFmpeg writes no file at all without a sample
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+    with pytest.raises(InputError, match=r"no sound can be decoded from '.*zero.wav'") as caught:
         load_clip(plain, VIEW, audio_path=nothing)
-    with pytest.raises(InputError, match=r"'.*zero.wav'"):
+    assert caught.value.hint == "Give another file with sound, or record it again."
+    with pytest.raises(InputError, match=r"no sound can be decoded from '.*zero.wav'"):
         load_clip(nothing, VIEW)
 
 
