@@ -1,6 +1,6 @@
 """Draws docs/img/hero.png: a shipped clip, its sound, what the embedded model finds in it, a question and its answer.
 
-    python docs/hero.py
+python docs/hero.py
 """
 
 from __future__ import annotations

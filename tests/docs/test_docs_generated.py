@@ -14,7 +14,8 @@ import pytest
 from crab_core.evaluate.bootstrap import Score
 from crab_core.evaluate.report import Line, Report, Table
 
-PAGES = ["README.md", "docs/design.md", "docs/models.md", "docs/errors.md", "docs/extending.md", "CHANGELOG.md"]
+PAGES = ["README.md", "docs/design.md", "docs/models.md", "docs/errors.md", "docs/extending.md", "docs/training.md"]
+PAGES += ["CHANGELOG.md"]
 
 
 def script(repo, name: str) -> ModuleType:
@@ -44,6 +45,21 @@ def test_the_model_card_is_fresh(repo):
     card = script(repo, "model_card")
     page = (repo / "docs/models.md").read_text(encoding="utf-8")
     assert page == card.filled(page, card.current()), "run: python docs/model_card.py"
+
+
+def test_the_keys_of_a_run_are_fresh(repo):
+    keys = script(repo, "training_keys")
+    page = (repo / "docs/training.md").read_text(encoding="utf-8")
+    assert page == keys.filled(page), "run: python docs/training_keys.py"
+    assert "| `short_share` | `0.15` |" in page and "| `stages` | required |" in page
+
+
+def test_a_key_without_a_meaning_stops_the_page(repo):
+    keys = script(repo, "training_keys")
+    with pytest.raises(ValueError, match="'seed'"):
+        keys.table(keys.WorldData, {name: text for name, text in keys.DATA.items() if name != "seed"})
+    with pytest.raises(ValueError, match="needs one pair of keys markers, and has 0"):
+        keys.filled("no markers")
 
 
 def test_the_model_card_holds_the_scores(repo):
@@ -93,6 +109,14 @@ def test_links_lead_somewhere(repo, name):
     page = repo / name
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/training.md"])
+def test_a_trained_model_is_asked_in_the_folder_where_training_puts_it(repo, name):
+    page = (repo / name).read_text(encoding="utf-8")
+    assert re.search(r"^\$ crab train \S+ -o runs/mini$", page, re.M)
+    assert re.findall(r"--model (runs/\S+)", page) != []
+    assert set(re.findall(r"--model (runs/\S+)", page)) == {"runs/mini/model"}
 
 
 def test_clips_of_the_readme_are_shipped(repo):
