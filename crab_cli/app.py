@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crab_cli.commands import bench, data, doctor, infer, merge, models, train
+from crab_cli.commands import bench, data, doctor, infer, merge, models, train, visualize_heads
 from crab_cli.failures import INTERRUPTED, debugging, told
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("infer")(infer.command)
+app.command("visualize-heads")(visualize_heads.command)
 app.command("merge")(merge.command)
 app.command("bench")(bench.command)
 app.add_typer(models.app, name="models")

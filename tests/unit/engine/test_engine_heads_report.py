@@ -4,57 +4,21 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from fake_family import write_clip
+from tiny_crab import write_tiny
 
 from crab_core.engine.heads import HeadOptions
 from crab_core.engine.session import load
 from crab_core.errors import ModelError, UsageError
-from crab_core.nn.crab import CrabModel
-from crab_core.nn.crab_config import CrabConfig
 from crab_core.types import Decoding
-from crab_core.weights.folder import Header, write_folder
 
 QUESTION = "What sounds first?"
 SHORT = Decoding(max_new_tokens=10)
-QFORMER = {"layers": 1, "hidden": 16, "heads": 2, "ffn": 16, "out_width": 24}
-
-
-def write_tiny(folder, repo, ilora):
-    """A model folder with random weights; `ilora` None leaves the adapter out."""
-    torch.manual_seed(1)
-    document = {
-        "visual": {"kind": "conv", "options": {"widths": [4, 4, 8, 12], "image_px": 32}},
-        "audio": {"kind": "conv", "options": {"widths": [4, 4, 8, 8], "width": 12}},
-        "vl": {**QFORMER, "queries": 3, "encoder_width": 12},
-        "al": {**QFORMER, "queries": 2, "encoder_width": 12},
-        "llm": {
-            "hidden_size": 24,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "vocab_size": 417,
-            "max_position_embeddings": 512,
-            "tie_word_embeddings": True,
-        },
-        "ilora": ilora,
-        "media": {"frame_px": 32},
-    }
-    model = CrabModel(CrabConfig.from_dict(document)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "ilora_B" in name or name.startswith("llm."):
-                parameter.normal_(std=0.3)
-        model.llm.get_input_embeddings().weight[3:259] = 0  # random bytes are no text
-    files = {path.name: path.read_bytes() for path in (repo / "tests/parity/data/tokenizer").iterdir()}
-    header = Header(name="tiny", family="crab", config=model.config.to_dict(), licence="Apache-2.0")
-    write_folder(folder, header, model.tensors(), files)
-    return folder
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, repo):
-    folder = write_tiny(tmp_path_factory.mktemp("heads") / "tiny", repo, {"heads": 3, "rank": 2, "alpha": 4.0})
+def model(tmp_path_factory):
+    folder = write_tiny(tmp_path_factory.mktemp("heads") / "tiny")
     return load(folder, device="cpu")
 
 
@@ -148,16 +112,16 @@ def test_a_lacking_medium_is_said(model, paths, name, media, note):
     assert note in found.notes
 
 
-def test_one_head_has_all_the_share(paths, tmp_path, repo):
-    folder = write_tiny(tmp_path / "one", repo, {"heads": 1, "rank": 2, "alpha": 4.0})
+def test_one_head_has_all_the_share(paths, tmp_path):
+    folder = write_tiny(tmp_path / "one", heads=1)
     found = load(folder, device="cpu").look(paths["both"]).heads(QUESTION, decoding=SHORT)
     assert (found.shares == 1).all()
     assert [one.name for one in found.ablations] == ["all heads", "no head"]
     assert "the model has one head: its share is 1 everywhere" in found.notes
 
 
-def test_models_without_heads_are_refused(paths, tmp_path, repo):
-    folder = write_tiny(tmp_path / "bare", repo, None)
+def test_models_without_heads_are_refused(paths, tmp_path):
+    folder = write_tiny(tmp_path / "bare", heads=0)
     with pytest.raises(ModelError, match="model 'tiny' has no I-LoRA"):
         load(folder, device="cpu").look(paths["both"]).heads(QUESTION)
 

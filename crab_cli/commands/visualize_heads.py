@@ -1,0 +1,144 @@
+"""`crab visualize-heads`: one answer, and what each LoRA head had to do with it, as a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from crab_cli import options
+from crab_cli.bars import bars, spinner
+from crab_cli.output import Output
+
+if TYPE_CHECKING:
+    from crab_core.engine.heads_report import HeadReport
+
+FILES = ("heads.html", "heads.json", "heads.npz")
+MethodName = Literal["attention", "gradient", "share"]
+
+
+def command(
+    clip: Annotated[
+        Path, typer.Argument(metavar="CLIP", help="A video, a sound or a picture file.", show_default=False)
+    ],
+    question: Annotated[
+        str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the report goes.")] = Path("heads"),
+    task: options.TaskName = "avqa",
+    audio: Annotated[
+        Path | None, typer.Option("--audio", metavar="FILE", help="Take the sound from this file instead.")
+    ] = None,
+    method: Annotated[
+        MethodName,
+        typer.Option("--method", help="What makes a token count: attention to it, its gradient, or only the share."),
+    ] = "attention",
+    ablate: Annotated[
+        bool, typer.Option("--ablate/--no-ablate", help="Also answer without each head and with each alone.")
+    ] = True,
+    figures: Annotated[bool, typer.Option("--figures", help="Also write figures for papers, SVG and PNG.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Keep the weights of every router and token in the npz.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
+    model: options.ModelName = "mini",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quantize: options.Quantize = "none",
+    seed: options.Seed = 0,
+    max_new_tokens: options.MaxNewTokens = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Show what each LoRA head looks at and listens to for one answer.
+
+    Writes one self-contained page, heads.html, and its data, heads.json and heads.npz. Prints the
+    page's path. A map is the relevance of a query token to the answer x the head's share at that
+    token x the query's cross-attention over patches; all maps of all heads together make 1.
+
+    \b
+    Examples:
+      crab visualize-heads band.mp4 "Which instrument is heard first?" -o heads
+      crab visualize-heads street.mp4 --task avvp -o street --figures
+      crab visualize-heads dog.mp4 "Does the dog bark?" --method gradient --json
+    """
+    from crab_core.engine.checks import probe_for, task_of
+    from crab_core.engine.device import check_names
+    from crab_core.engine.resolve import folder_of
+    from crab_core.types import Decoding, Request
+
+    output = Output(quiet=quiet, verbose=verbose, as_json=json)
+    request = Request(clip, task, question, audio)
+    # cheap checks first: a mistake is told before torch is imported and weights are read
+    chosen = task_of(request)
+    check_names(device, dtype, quantize)
+    folder = folder_of(model)
+    probe_for(request, chosen)
+    _check_free(out, overwrite)
+
+    from crab_core.engine.heads import HeadOptions, inside_of
+    from crab_core.engine.session import load
+
+    with spinner(output, f"loading {folder.name}") as listen:
+        loaded = load(folder, device=device, dtype=dtype, quantize=quantize, on_progress=listen)
+    inside_of(loaded)
+    seen = loaded.look(clip, audio, task)
+    decoding = Decoding(max_new_tokens or chosen.max_new_tokens, seed=seed)
+    with bars(output) as listen:
+        report = seen.heads(question, task, HeadOptions(method, ablate=ablate, raw=raw), decoding, on_progress=listen)
+    document = report.to_dict()
+    _write(out, report, document, figures=figures)
+    _tell(output, report, document, out)
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    """Make the folder; raises UsageError if that cannot be, or if a report is there already."""
+    from crab_core.errors import UsageError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UsageError(f"cannot make the folder '{out}': {err.strerror}", hint="Choose another --out.") from err
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not overwrite:
+        raise UsageError(
+            f"'{out / there[0]}' is there already", hint="Choose another --out, or replace it: --overwrite"
+        )
+
+
+def _write(out: Path, report: HeadReport, document: Mapping[str, Any], *, figures: bool) -> None:
+    """The page, its data and its figures; raises ResourceError if one cannot be written."""
+    import json
+
+    import numpy as np
+
+    from crab_core.errors import ResourceError
+    from crab_core.render.heads_page import figures as drawn
+    from crab_core.render.heads_page import heads_page
+
+    arrays: dict[str, Any] = report.arrays()
+    try:
+        (out / "heads.json").write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
+        np.savez_compressed(out / "heads.npz", **arrays)
+        (out / "heads.html").write_text(heads_page(document, arrays), encoding="utf-8")
+        if figures:
+            (out / "figures").mkdir(exist_ok=True)
+            for name, content in drawn(document, arrays):
+                (out / "figures" / name).write_bytes(content)
+    except OSError as err:
+        raise ResourceError(f"cannot write into '{out}': {err.strerror}", hint="Choose another --out.") from err
+
+
+def _tell(output: Output, report: HeadReport, document: Mapping[str, Any], out: Path) -> None:
+    """The page's path, or the data; the shares by kind of token as details."""
+    answer = report.result.answer
+    output.note(f"answer: {answer.text if answer is not None else '(none)'}")
+    for kind, shares in report.by_kind.items():
+        output.detail(f"{kind}: " + ", ".join(f"head {head + 1} {share:.2f}" for head, share in enumerate(shares)))
+    for text in (*report.result.notes, *report.notes):
+        output.note(text)
+    if output.as_json:
+        output.document(document)
+    else:
+        typer.echo(out / "heads.html")

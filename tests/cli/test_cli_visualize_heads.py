@@ -1,0 +1,100 @@
+"""`crab visualize-heads` inside one process, with a tiny random network."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_family import write_clip
+from tiny_crab import write_tiny
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def heads(crab, tiny):
+    return lambda *words: crab("visualize-heads", *words, "-m", tiny, "--device", "cpu", "--max-new-tokens", 6)
+
+
+def test_a_report_and_its_data(heads, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "<script>x.mp4")
+    out = tmp_path / "out"
+    said = heads(clip, "Who <b>barks</b>?", "-o", out, "--figures", "--raw", "-v")
+    assert (said.code, said.out) == (0, f"{out / 'heads.html'}\n")
+    assert "note: answer: " in said.err
+    assert "question: head 1 0." in said.err
+    page = (out / "heads.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;x.mp4" in page
+    assert "Who &lt;b&gt;barks&lt;/b&gt;?" in page
+    document = json.loads((out / "heads.json").read_text(encoding="utf-8"))
+    assert document["heads"] == 3
+    assert len(document["ablations"]) == 8
+    with np.load(out / "heads.npz") as arrays:
+        np.testing.assert_allclose(arrays["raw"].sum(-1), 1, atol=1e-5)
+    assert {path.suffix for path in (out / "figures").iterdir()} == {".svg", ".png"}
+
+
+def test_json_is_the_data(heads, clip: Path, tmp_path: Path) -> None:
+    said = heads(clip, "Who?", "-o", tmp_path / "out", "--json", "--no-ablate", "--method", "share", "-q")
+    document = json.loads(said.out)
+    assert (document["method"], document["ablations"], said.err) == ("share", [], "")
+
+
+def test_a_report_is_replaced_only_if_asked_for(heads, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    assert heads(clip, "Who?", "-o", out, "--no-ablate").code == 0
+    again = heads(clip, "Who?", "-o", out, "--no-ablate")
+    assert again.code == 2
+    assert "heads.html' is there already" in again.err
+    assert "--overwrite" in again.err
+    assert heads(clip, "Who?", "-o", out, "--no-ablate", "--overwrite").code == 0
+    assert (out / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        pytest.param(["Who?", "--method", "magic"], 2, "'magic'", id="unknown-method"),
+        pytest.param([], 2, "task 'avqa' needs a question", id="no-question"),
+        pytest.param(["Who?", "-o", "{clip}"], 2, "cannot make the folder", id="out-is-a-file"),
+    ],
+)
+def test_mistakes(heads, clip: Path, tmp_path: Path, monkeypatch, words, code, told) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = heads(clip, *(word.format(clip=clip) for word in words))
+    assert said.code == code
+    assert told in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        pytest.param("none.mp4", "none.mp4", id="missing"),
+        pytest.param("", "is a folder", id="folder"),
+    ],
+)
+def test_bad_clips(heads, tmp_path: Path, name, told) -> None:
+    said = heads(tmp_path / name, "Who?", "-o", tmp_path / "out")
+    assert said.code == 3
+    assert told in said.err or "directory" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_heads(crab, clip: Path, tmp_path: Path) -> None:
+    bare = write_tiny(tmp_path / "bare", heads=0)
+    said = crab("visualize-heads", clip, "Who?", "-o", tmp_path / "out", "-m", bare, "--device", "cpu")
+    assert said.code == 4
+    assert "model 'tiny' has no I-LoRA" in said.err
+
+
+def test_a_family_that_shows_no_heads(crab, folder: Path, clip: Path, tmp_path: Path) -> None:
+    said = crab("visualize-heads", clip, "Who?", "-o", tmp_path / "out", "-m", folder, "--device", "cpu")
+    assert said.code == 4
+    assert "its family 'fake' shows none" in said.err
