@@ -45,9 +45,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A clip as query tokens: for each medium (T, Q, D) rows of the LLM's width."""
+    """A clip as query tokens: for each medium (T, Q, D) rows of the LLM's width.
+
+    For a task that draws masks, `capability` names what the network must have learnt for it, and `layers` are the
+    picture's feature maps (1, P, D) at the depths that its mask decoder reads.
+    """
 
     features: Mapping[Medium, torch.Tensor]
+    capability: str = ""
+    layers: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ Letters: N frames, S seconds of sound, Q queries, W width of the LLM.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from crab_core.errors import UsageError
 from crab_core.families._base import Encoded, Generated, OnText, Span
+from crab_core.families.crab_masks import capability_for, drawn, kept_states, shared_capability
 from crab_core.families.crab_text import Chat, Teller
 from crab_core.nn.filterbank import SAMPLE_RATE_HZ, filter_bank
 from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
@@ -62,13 +63,47 @@ class CrabNetwork:
 
     @torch.inference_mode()
     def encode(self, clip: Clip, task: str) -> Encoded:
-        """The clip as tokens, `video` (N, Q, W) and `audio` (S, Q, W), without those that it lacks."""
+        """The clip as tokens, `video` (N, Q, W) and `audio` (S, Q, W), without those that it lacks.
+
+        A task that draws masks draws on the first frame, which is also there as `image` (1, Q, W).
+        """
+        hears = clip.has_sound and clip.sound_windows_s
+        return self.encode_tensors(
+            task,
+            frames=self._pictures(clip) if clip.has_frames else None,
+            banks=self._banks(clip) if hears else None,
+        )
+
+    @torch.inference_mode()
+    def encode_tensors(
+        self, task: str, frames: torch.Tensor | None = None, banks: torch.Tensor | None = None
+    ) -> Encoded:
+        """What `encode` gives, of normalised frames (N, 3, H, W) and filter banks (S, L, 128)."""
+        capability = capability_for(task, self.model)
         features: dict[Medium, torch.Tensor] = {}
-        if clip.has_frames:
-            features["video"] = self.model.see(self._pictures(clip))
-        if clip.has_sound and clip.sound_windows_s:
-            features["audio"] = self.model.hear(self._banks(clip))
-        return Encoded(features)
+        layers: tuple[torch.Tensor, ...] = ()
+        if frames is not None and capability:
+            features["video"], deep = self.model.see_deeply(frames)
+            features["image"] = features["video"][:1]
+            layers = tuple(layer[:1] for layer in deep)
+        elif frames is not None:
+            features["video"] = self.model.see(frames)
+        if banks is not None:
+            features["audio"] = self.model.hear(banks)
+        return Encoded(features, capability, layers)
+
+    @torch.inference_mode()
+    def force(self, encoded: Encoded, prompt: Prompt, answer: str) -> Generated:
+        """As if the network had written this answer: the mask of its mask tokens is in `extras`, if it has six."""
+        ids, target = self.chat.prompt_ids(prompt), self.chat.target_ids(answer)
+        splicer = Splicer(self.chat.placeholders, self.chat.pad_id, self.chat.mask_ids)
+        with self.model.using(encoded.capability):
+            spliced = splicer([Row([*ids, *target], len(ids), encoded.features)], self.model.llm.get_input_embeddings())
+            hidden = self.model.llm.model(inputs_embeds=spliced.embeds).last_hidden_state[0]
+        states = hidden[-len(target) - 1 : -1]  # each predicts the token after it
+        return self._generated(
+            target, _of_prompt(spliced.stretches[0], len(target)), self._drawn(encoded, target, states)
+        )
 
     def generate(
         self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
@@ -127,7 +162,17 @@ class CrabNetwork:
         ids = [self.chat.prompt_ids(prompt) for prompt in prompts]
         rows = [Row(row, len(row), one.features) for row, one in zip(ids, encoded, strict=True)]
         splicer = Splicer(self.chat.placeholders, self.chat.pad_id, self.chat.mask_ids)
-        spliced = splicer(rows, self.model.llm.get_input_embeddings())
+        capability = shared_capability(encoded)
+        with self.model.using(capability), kept_states(self.model, capability) as states:
+            spliced = splicer(rows, self.model.llm.get_input_embeddings())
+            written = self._written(spliced, decoding, on_text)
+        return [
+            self._generated(row, found, self._drawn(one, row, [state[index] for state in states]))
+            for index, (one, row, found) in enumerate(zip(encoded, written, spliced.stretches, strict=True))
+        ]
+
+    def _written(self, spliced: Spliced, decoding: Decoding, on_text: OnText | None) -> list[list[int]]:
+        """The new ids of each row, with what comes after its end."""
         config = self._generation(decoding, spliced)
         devices = [self._like.device] if self._like.is_cuda else []
         with torch.random.fork_rng(devices=devices):
@@ -138,7 +183,14 @@ class CrabNetwork:
                 generation_config=config,
                 streamer=Teller(self.chat, on_text) if on_text is not None else None,
             )
-        return [self._generated(row, found) for row, found in zip(written.tolist(), spliced.stretches, strict=True)]
+        return written.tolist()
+
+    def _drawn(self, one: Encoded, written: list[int], states: Sequence[torch.Tensor]) -> dict[str, object]:
+        """The mask of what was written, for `extras`."""
+        if not one.capability:
+            return {}
+        ids = written[: written.index(self.chat.end_id)] if self.chat.end_id in written else written
+        return {**drawn(self.model, one, ids, states, self.chat.mask_ids)}
 
     def _generation(self, decoding: Decoding, spliced: Spliced) -> GenerationConfig:
         """transformers' settings; the new tokens end where the LLM's positions do."""
@@ -158,7 +210,7 @@ class CrabNetwork:
             **sampling,
         )
 
-    def _generated(self, written: list[int], stretches: tuple[Stretch, ...]) -> Generated:
+    def _generated(self, written: list[int], stretches: tuple[Stretch, ...], extras: Mapping[str, object]) -> Generated:
         """One row's text up to its end token, with spans counted without padding."""
         ended = self.chat.end_id in written
         ids = written[: written.index(self.chat.end_id)] if ended else written
@@ -169,4 +221,11 @@ class CrabNetwork:
             spans=tuple(Span(s.kind, s.start - first, s.end - first, s.index) for s in stretches),
             prompt_tokens=stretches[-1].end - first,
             stopped="eos" if ended else "length",
+            extras=extras,
         )
+
+
+def _of_prompt(stretches: tuple[Stretch, ...], target: int) -> tuple[Stretch, ...]:
+    """The stretches without the target at the end of the last run of text."""
+    last = stretches[-1]
+    return (*stretches[:-1], replace(last, end=last.end - target))

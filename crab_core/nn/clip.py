@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-PUBLISHED_LAYERS = (14, 22, 23)
+from crab_core.nn.crab_config import PUBLISHED_LAYERS
 
 
 class ClipVisualEncoder(nn.Module):

@@ -15,12 +15,13 @@ import dataclasses
 import importlib
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 from crab_core.errors import ModelError, WeightsMismatch
+from crab_core.nn.capability import Capability, MaskConfig
 from crab_core.nn.crab_config import CrabConfig, ILoraConfig
 from crab_core.nn.qformer import Projector
 
@@ -40,7 +41,8 @@ class CrabModel(nn.Module):
     """The network that a config describes, with random weights.
 
     Attributes: `visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, `llm` (LlamaForCausalLM), and
-    `video_tags`, `audio_tags` (embeddings of the second) where the config has time tags.
+    `video_tags`, `audio_tags` (embeddings of the second) where the config has time tags, and `capabilities` (by name,
+    what was learnt apart for masks).
     """
 
     def __init__(self, config: CrabConfig) -> None:
@@ -55,6 +57,7 @@ class CrabModel(nn.Module):
         self.video_tags = _tags(config.time_tags, config.vl.encoder_width)
         self.audio_tags = _tags(config.time_tags, config.al.encoder_width)
         self.llm = LlamaForCausalLM(LlamaConfig(**config.llm))
+        self.capabilities = _capabilities(config.mask, self.llm.config.vocab_size)
         if config.ilora is not None:
             self.add_ilora(config.ilora)
 
@@ -75,6 +78,23 @@ class CrabModel(nn.Module):
     def see(self, frames: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
         """The query tokens (N, Q, W) of frames (N, 3, H, W); `seconds` (N,) are counted from 0 if not given."""
         return self.vl_projector(self.tag_video(self.visual_encoder(frames)[-1], seconds))
+
+    def see_deeply(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """What `see` gives for frames without time tags, and the two feature maps (N, P, D) that a mask decoder reads.
+
+        The visual encoder runs once. Raises ValueError if the network has no masks.
+        """
+        if self.config.mask is None:
+            raise ValueError("this network has no mask decoder")
+        states = self.visual_encoder(frames)
+        shown = list(self.visual_encoder.layers)
+        return self.vl_projector(self.tag_video(states[-1])), tuple(
+            states[shown.index(layer)] for layer in self.config.mask.layers
+        )
+
+    def using(self, capability: str) -> AbstractContextManager[None]:
+        """Within the block the LLM has the tables of a capability; the name of none is empty."""
+        return self.capabilities[capability].inside(self.llm) if capability else nullcontext()
 
     def hear(self, banks: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
         """The query tokens (S, Q, W) of filter banks (S, L, 128); `seconds` (S,) are counted from 0 if not given."""
@@ -144,6 +164,12 @@ def without_weights() -> Iterator[None]:
 def _plain(key: str) -> str:
     """The name without what an adapter's wrapper puts into it."""
     return re.sub(r"\.(ilora_\w+)\.default\.", r".\1.", key.replace(".base_layer.", "."))
+
+
+def _capabilities(mask: MaskConfig | None, vocabulary: int) -> nn.ModuleDict:
+    if mask is None:
+        return nn.ModuleDict()
+    return nn.ModuleDict({name: Capability(name, vocabulary, mask.decoder) for name in mask.capabilities})
 
 
 def _encoder(table: Mapping[str, str], kind: str) -> type[nn.Module]:

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from crab_core.nn.capability import MaskConfig
 from crab_core.nn.qformer import QFormerConfig
 
 T = TypeVar("T")
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+PUBLISHED_LAYERS = (14, 22, 23)  # hidden states of CLIP; the last feeds the LLM
 ALL_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj", "up_proj")
 
 
@@ -78,7 +80,8 @@ class CrabConfig:
     """A whole network.
 
     `llm` holds what transformers' LlamaConfig takes; `time_tags` is the number of learned embeddings of the second,
-    0 for none (the published networks have none); `system` is the system text of the chat, empty for none.
+    0 for none (the published networks have none); `system` is the system text of the chat, empty for none; `mask` is
+    None for a network that only writes text.
     """
 
     visual: EncoderConfig
@@ -90,6 +93,7 @@ class CrabConfig:
     time_tags: int = 0
     media: MediaConfig = MediaConfig()
     system: str = ""
+    mask: MaskConfig | None = None
 
     def __post_init__(self) -> None:
         width = self.llm.get("hidden_size")
@@ -100,6 +104,8 @@ class CrabConfig:
             )
         if self.time_tags < 0:
             raise ValueError(f"time_tags must not be negative, got {self.time_tags}")
+        if self.mask is not None:
+            _check_mask(self.mask, self.visual, int(width or 0))
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> CrabConfig:
@@ -122,7 +128,16 @@ _NESTED: Mapping[str, type] = {
     "al": QFormerConfig,
     "ilora": ILoraConfig,
     "media": MediaConfig,
+    "mask": MaskConfig,
 }
+
+
+def _check_mask(mask: MaskConfig, visual: EncoderConfig, llm_width: int) -> None:
+    if mask.decoder.state_width != llm_width:
+        raise ValueError(f"mask.decoder.state_width must be the LLM's {llm_width}, got {mask.decoder.state_width}")
+    shown = visual.options.get("layers", PUBLISHED_LAYERS) if visual.kind == "clip" else ()
+    if not set(mask.layers) <= set(shown):
+        raise ValueError(f"mask layers must be among the visual encoder's {list(shown)}, got {list(mask.layers)}")
 
 
 def _build(kind: type[T], values: Any, where: str) -> T:

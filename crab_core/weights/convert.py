@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from crab_core.errors import WeightsMismatch
+from crab_core.weights.convert_mask import rename_mask
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,10 @@ UNUSED = (
     r".*_Qformer\.bert\.embeddings\.position_ids",
     r".*_Qformer\.bert\.encoder\.layer\.\d+\.(intermediate|output)\.(dense|LayerNorm)\.(weight|bias)",
     r".*_Qformer\.cls\..*",
+    r"(.*\.)?rotary_emb\.inv_freq",  # computed
+    r"(text_model|text_projection|visual_projection)\..*",  # CLIP's other half
+    r"logit_scale",
+    r"vision_model\.embeddings\.position_ids",
 )
 
 RENAMED = (
@@ -40,6 +45,7 @@ RENAMED = (
     (r"^vision_model\.", "visual_encoder.tower."),
 )
 
+MASKS = "seg_module."
 _PARTS: Mapping[str, str] = {"q": "query", "k": "key", "v": "value", "out": "out"}
 
 # tensors of a BEATs checkpoint, below `audio_encoder.`
@@ -72,6 +78,9 @@ def rename(key: str) -> str | None:
         return None
     for pattern, replacement in RENAMED:
         key = re.sub(pattern, replacement, key)
+    if key.startswith(MASKS):
+        inner = rename_mask(key.removeprefix(MASKS))
+        return None if inner is None else f"mask_decoder.{inner}"
     return key
 
 

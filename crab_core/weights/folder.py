@@ -154,7 +154,7 @@ def write_folder(
             fresh.mkdir()
             for name, data in {**contents, HEADER: text.encode()}.items():
                 (fresh / name).write_bytes(data)
-            _swap(fresh, folder, Path(parking) / "old")
+            swap_in(fresh, folder, Path(parking) / "old")
     except OSError as err:
         raise ResourceError(
             f"cannot write the model folder '{folder}': {err.strerror}", hint="Check the disk."
@@ -162,7 +162,7 @@ def write_folder(
     return complete
 
 
-def _swap(fresh: Path, folder: Path, aside: Path) -> None:
+def swap_in(fresh: Path, folder: Path, aside: Path) -> None:
     """Puts a finished folder in its place; an older one is moved aside first and brought back if that fails."""
     if folder.exists():
         folder.rename(aside)

@@ -1,0 +1,239 @@
+"""The published files of Crab-7B become one model folder: text, masks and semantic masks in it.
+
+Every number comes from the tensors where a tensor tells it, else from the publishers' config files; every published
+tensor is renamed or named as left out. What no file holds is filled in: rows of the added tokens, random directions of
+the mask decoder's positions. Source: Crab (arXiv 2503.13068); values drawn again from its seed, 42.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from crab_core.errors import ModelError, UsageError, WeightsMismatch
+from crab_core.families.crab_sizes import config_for
+from crab_core.families.crab_tokens import ADDED_COUNT, tokenizer_files
+from crab_core.nn.capability import CAPABILITIES
+from crab_core.nn.crab import CrabModel, without_weights
+from crab_core.nn.ilora import from_published
+from crab_core.progress import Listener, Note, ignore
+from crab_core.weights.folder import Header
+from crab_core.weights.lazy import LazyTensor, open_file
+from crab_core.weights.release import Opened, Release, open_release
+from crab_core.weights.streaming import check_place, write_streamed
+
+if TYPE_CHECKING:
+    from crab_core.nn.crab_config import CrabConfig
+
+VARIANTS = ("train", "infer")
+SHIPPED = Path(__file__).parents[1] / "weights" / "assets" / "crab_seed42_heads3.safetensors"
+ROWS = {"llm.model.embed_tokens.weight": "embed_tokens.new_rows", "llm.lm_head.weight": "lm_head.new_rows"}
+DIRECTIONS = {
+    "positions.0.directions": "seg_module.pe_layer.positional_encoding_gaussian_matrix",
+    "positions.1.directions": "seg_module.mask_decoder.pe1.positional_encoding_gaussian_matrix",
+}
+TABLES = {"llm.model.embed_tokens.weight": "tokens.weight", "llm.lm_head.weight": "head.weight"}
+SHARD_BYTES = 2 << 30
+TEXT_TASKS = ("avqa", "ave", "avvp", "avcap")
+LICENCE = "the Llama 2 Community License for the base; for the rest see its publisher"
+MAP = "import.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the release leaves open.
+
+    `positions` is `train` or `infer` (values of the training or of the inference script), or a safetensors file with
+    the two matrices; `profile` the wording of prompts; `mask_layers` the hidden states of CLIP that masks are drawn
+    from; `alpha` the scale of the adapter, which no file holds.
+    """
+
+    positions: str = "train"
+    profile: str = "train"
+    mask_layers: tuple[int, int] = (14, 22)
+    alpha: float = 16.0
+    name: str = "crab-7b"
+
+
+def import_crab(release: Release, choices: Choices, out: Path, on_progress: Listener = ignore) -> Header:
+    """Writes the model folder and gives its header. The same files and choices always give the same bytes.
+
+    Memory holds one tensor at a time. Raises ModelError for files that are missing, damaged or of another model,
+    WeightsMismatch for tensors that the network lacks or does not know, UsageError for a place that is taken,
+    ResourceError if the disk is too small; nothing is left behind then.
+    """
+    check_place(out)
+    filler = Filler.of(choices.positions)
+    opened = open_release(release, from_published)
+    try:
+        config = config_for(opened, choices.mask_layers, choices.alpha, _variant(choices))
+    except ValueError as err:
+        raise ModelError(f"the files do not make one network: {err}", hint="Fetch the files again.") from err
+    vocabulary = opened.tensors["llm"]["llm.model.embed_tokens.weight"].shape[0]
+    tokens = tokenizer_files(release.tokenizer or release.llm, vocabulary)
+    files = _files(opened, config, filler, on_progress)
+    _check_names(files, config, release)
+    header = Header(
+        name=choices.name,
+        family="crab",
+        config=config.to_dict(),
+        licence=LICENCE,
+        profile=choices.profile,
+        tasks=TEXT_TASKS,
+        training={"imported": _sources(release), "positions": _variant(choices), "rows": filler.rows_told},
+    )
+    record = {"left_out": {role: list(names) for role, names in opened.left_out.items()}}
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    return write_streamed(out, header, files, {**tokens, MAP: text.encode()}, on_progress)
+
+
+class Filler:
+    """Values that no published file holds: of a shipped variant, or of the user's file."""
+
+    def __init__(self, values: Mapping[str, LazyTensor], variant: str) -> None:
+        self._values, self._variant = values, variant
+        self.rows_told = variant
+
+    @classmethod
+    def of(cls, positions: str) -> Filler:
+        """The values of `train`, `infer`, or of a safetensors file; raises UsageError if it is none of them."""
+        if positions in VARIANTS:
+            return cls(open_file(SHIPPED), positions)
+        if not Path(positions).is_file():
+            raise UsageError(f"no file '{positions}'", hint=f"Use --positions {' or '.join(VARIANTS)}, or a file.")
+        return cls(open_file(Path(positions)), "")
+
+    def directions(self, name: str, width: int) -> LazyTensor:
+        """The random directions (2, width / 2) of one level; raises ModelError if there are none of that size."""
+        found = self._find(DIRECTIONS[name], (2, width // 2))
+        if found is None:
+            raise ModelError(
+                f"no position matrices are known for a mask decoder of width {width}",
+                hint="Give a safetensors file that holds them: --positions FILE",
+            )
+        return found
+
+    def rows(self, table: str, width: int, beside: LazyTensor | None, on_progress: Listener) -> LazyTensor:
+        """The rows of the added tokens: the known ones, else those of the mask weights, else drawn from a seed."""
+        shape = (ADDED_COUNT, width)
+        found = self._find(ROWS[table], shape)
+        if found is not None:
+            return found
+        if beside is not None:
+            self.rows_told = "of the mask weights"
+            on_progress(Note(f"rows of the added tokens in '{table}' are taken from the mask weights"))
+            return LazyTensor(shape, beside.dtype, beside.path, lambda: beside.read()[-ADDED_COUNT:])
+        self.rows_told = "drawn"
+        on_progress(Note(f"rows of the added tokens in '{table}' are in no file and were drawn at random"))
+        return LazyTensor(shape, torch.float32, SHIPPED, lambda: _drawn_rows(shape))
+
+    def _find(self, ending: str, shape: tuple[int, ...]) -> LazyTensor | None:
+        wanted = f"{self._variant}.{ending}" if self._variant else ending
+        for key, lazy in self._values.items():
+            if (key == wanted or (not self._variant and key.endswith(f".{ending}"))) and lazy.shape == shape:
+                return lazy
+        return None
+
+
+def _drawn_rows(shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(42)) * 0.02
+
+
+def _variant(choices: Choices) -> str:
+    return choices.positions if choices.positions in VARIANTS else "file"
+
+
+def _files(
+    opened: Opened, config: CrabConfig, filler: Filler, on_progress: Listener
+) -> dict[str, dict[str, LazyTensor]]:
+    """Every tensor of the folder by its file; the LLM in files of at most 2 GiB."""
+    parts = opened.tensors
+    llm = dict(parts["llm"])
+    for table in ROWS:
+        if table in llm:
+            beside = parts["avs"].get(table) if "avs" in parts else None
+            llm[table] = _lengthened(llm[table], filler.rows(table, llm[table].shape[1], beside, on_progress))
+    tower = max(config.visual.options["layers"])
+    eyes = {name: lazy for name, lazy in parts["clip"].items() if not _is_behind(name, tower)}
+    files = {name: tensors for name, tensors in _sharded(llm)}
+    files["encoders.safetensors"] = {**eyes, **parts["beats"]}
+    files["adapters.safetensors"] = dict(parts["finetune"])
+    for capability in CAPABILITIES:
+        if capability in parts:
+            assert config.mask is not None
+            files[f"{capability}.safetensors"] = _capability(
+                capability, parts[capability], filler, config.mask.decoder.width
+            )
+    return files
+
+
+def _capability(name: str, tensors: Mapping[str, LazyTensor], filler: Filler, width: int) -> dict[str, LazyTensor]:
+    """Its tensors under `capabilities.NAME.`, with the directions that no checkpoint holds."""
+    own = {TABLES.get(key, key): lazy for key, lazy in tensors.items()}
+    for level in DIRECTIONS:
+        own.setdefault(f"mask_decoder.{level}", filler.directions(level, width))
+    return {f"capabilities.{name}.{key}": lazy for key, lazy in own.items()}
+
+
+def _lengthened(table: LazyTensor, rows: LazyTensor) -> LazyTensor:
+    """The table with more rows at its end, in the table's dtype."""
+
+    def read() -> torch.Tensor:
+        return torch.cat([table.read(), rows.read().to(table.dtype)])
+
+    return LazyTensor((table.shape[0] + rows.shape[0], *table.shape[1:]), table.dtype, table.path, read)
+
+
+def _is_behind(name: str, last: int) -> bool:
+    """True for a layer of the tower that nothing reads: the LLM sees the state before it."""
+    head, _, rest = name.partition("encoder.layers.")
+    return bool(rest) and "tower" in head and int(rest.partition(".")[0]) >= last
+
+
+def _sharded(tensors: Mapping[str, LazyTensor]) -> list[tuple[str, dict[str, LazyTensor]]]:
+    """The tensors in the order of their files, cut where a file would grow beyond 2 GiB."""
+    shards: list[dict[str, LazyTensor]] = [{}]
+    size = 0
+    for name, lazy in sorted(tensors.items(), key=lambda item: (str(item[1].path), item[0])):
+        if shards[-1] and size + lazy.bytes > SHARD_BYTES:
+            shards.append({})
+            size = 0
+        shards[-1][name] = lazy
+        size += lazy.bytes
+    digits = max(2, int(math.log10(len(shards))) + 1)
+    return [(f"llm-{number:0{digits}}.safetensors", shard) for number, shard in enumerate(shards, start=1)]
+
+
+def _check_names(files: Mapping[str, Mapping[str, LazyTensor]], config: CrabConfig, release: Release) -> None:
+    """Every tensor of the network is there once, with its shape, and none that it does not know."""
+    with without_weights():
+        expected = {name: tuple(tensor.shape) for name, tensor in CrabModel(config).tensors().items()}
+    given = {name: lazy for tensors in files.values() for name, lazy in tensors.items()}
+    lacking, unknown = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
+    if lacking or unknown:
+        where = str(given[unknown[0]].path) if unknown else str(release.finetune)
+        raise WeightsMismatch(where, lacking, unknown)
+    for name, lazy in given.items():
+        if lazy.shape != expected[name]:
+            raise ModelError(
+                f"'{name}' in '{lazy.path}' is {lazy.shape} and the network needs {expected[name]}",
+                hint="The files belong to different models.",
+            )
+
+
+def _sources(release: Release) -> dict[str, Any]:
+    """The names and sizes of the files that were read; no folders, so that the same files give the same header."""
+    named = {role: getattr(release, role) for role in ("llm", "clip", "beats", "finetune", "avs", "avss")}
+    return {role: _sizes(Path(path)) for role, path in named.items() if path is not None}
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    kinds = (".safetensors", ".bin", ".pt")
+    files = sorted(one for one in path.iterdir() if one.suffix in kinds) if path.is_dir() else [path]
+    return {one.name: one.stat().st_size for one in files}
