@@ -57,6 +57,7 @@ def load(
     check_files(folder, header)  # damage is told before torch is imported
     on_progress(Progress("load", 0, 1, "models", header.name))
     family = _family_of(header)
+    _check_profile(header)
     backend = choose(device, dtype, quantize)
     check_fits(folder, backend.precision)
     with memory_told(f"loading the model '{header.name}'"):
@@ -231,6 +232,15 @@ def _family_of(header: Header) -> Family:
         raise ModelError(f"the model '{header.name}' is of an unknown family '{header.family}'", hint=hint)
     family: Family = FAMILIES[header.family].load()
     return family
+
+
+def _check_profile(header: Header) -> None:
+    from crab_core.registry import suggest
+    from crab_core.tasks.wording import PROFILES
+
+    if header.profile not in PROFILES:
+        hint = suggest(header.profile, list(PROFILES), kind="wording profile")
+        raise ModelError(f"the model '{header.name}' learnt an unknown wording '{header.profile}'", hint=hint)
 
 
 def _canvas(view: View, clip: Clip) -> Canvas:

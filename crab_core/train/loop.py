@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from crab_core.config import load_config
+from crab_core.errors import UsageError
 from crab_core.progress import Listener, Note, ignore
 from crab_core.train.features import Features, encode_pool
 from crab_core.train.pool import Pool, PoolPlan, open_pool
@@ -172,8 +173,12 @@ class Training:
         folder = self.out / "tokenizer"
         if folder.joinpath("tokenizer.json").exists():
             return PreTrainedTokenizerFast.from_pretrained(folder)
-        tokenizer = build_tokenizer(
-            world_corpus(min(CORPUS_CLIPS, self.settings.data.clips), self.settings.data.seed), self.settings.vocabulary
-        )
+        data = self.settings.data
+        try:
+            tokenizer = build_tokenizer(
+                world_corpus(min(CORPUS_CLIPS, data.clips), data.seed), self.settings.vocabulary
+            )
+        except ValueError as err:
+            raise UsageError(str(err), hint="Raise it: --set vocabulary=1000") from err
         tokenizer.save_pretrained(folder)
         return tokenizer

@@ -65,7 +65,7 @@ def pack(rows: Sequence[Row]) -> Packed:
     labels, groups = torch.full(shape, IGNORED), torch.full(shape, -1)  # group 0 is the prefix, -1 is padding
     answers = torch.zeros(shape, dtype=torch.bool)
     for at, row in enumerate(rows):
-        filled = _fill(row)
+        filled: tuple[Sequence[int], ...] = _fill(row)
         for tensor, values in zip((ids, positions, labels, groups, answers), filled, strict=True):
             tensor[at, : len(values)] = torch.tensor(values)
     video, audio = ids == VIDEO, ids == AUDIO

@@ -27,6 +27,13 @@ def test_loading_is_told(folder: Path, family: FakeFamily) -> None:
     assert family.loads[0].device == "cpu" and family.loads[0].dtype == "float32"
 
 
+def test_a_wording_that_nobody_knows_is_the_models_fault(family: FakeFamily, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="learnt an unknown wording 'trian'") as caught:
+        load(write_model(tmp_path / "odd", profile="trian"), device="cpu")
+    assert caught.value.hint == "Did you mean 'train'?"
+    assert family.loads == []
+
+
 @pytest.mark.parametrize(
     ("task", "question", "answer", "events"),
     [

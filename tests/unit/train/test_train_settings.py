@@ -9,6 +9,7 @@ import pytest
 
 from crab_core.config import load_config
 from crab_core.errors import ConfigError, UsageError
+from crab_core.train.loop import Training
 from crab_core.train.record import check_same_run, write_run
 from crab_core.train.settings import TrainSettings
 
@@ -69,6 +70,13 @@ def test_a_file_is_no_folder_for_a_run(tiny_config: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="cannot write into the folder '.*notes': File exists"):
         write_run(tmp_path / "notes", settings, "abc")
     assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_vocabulary_without_room_is_told(tiny_config: Path, tmp_path: Path) -> None:
+    settings = load_config(TrainSettings, tiny_config, ["vocabulary=300"])
+    with pytest.raises(UsageError, match="a vocabulary of 300 has no room") as caught:
+        _ = Training(settings, tmp_path / "run").tokenizer
+    assert caught.value.hint == "Raise it: --set vocabulary=1000"
 
 
 def test_a_record_is_written_whole(tiny_config: Path, tmp_path: Path) -> None:
