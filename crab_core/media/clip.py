@@ -10,7 +10,7 @@ from crab_core.errors import InputError
 from crab_core.media.frames import Pictures, read_frames
 from crab_core.media.opening import shown, telling
 from crab_core.media.probing import Probe, probe
-from crab_core.media.sound import Sound, read_sound
+from crab_core.media.sound import Sound, channels_cancel, read_sound
 from crab_core.types import AudioState, Clip, View
 
 _SILENCE = 10 ** (-80 / 20)  # -80 dBFS
@@ -36,7 +36,7 @@ def load_clip(
         sound = _sound(found, view, audio_path)
     if found.has_video and not len(pictures.frames) and view.frame_times_s and not (sound and sound.has_samples):
         raise InputError(f"nothing in {shown(path)} can be decoded", hint="Download or copy it again, or convert it.")
-    audio, sound_notes = _state(found, sound, audio_path)
+    audio, sound_notes = _state(found, view, sound, audio_path)
     return Clip(
         path=path,
         duration_s=found.duration_s,
@@ -73,7 +73,9 @@ def _sound(found: Probe, view: View, audio_path: Path | None) -> Sound | None:
     return sound
 
 
-def _state(found: Probe, sound: Sound | None, audio_path: Path | None) -> tuple[AudioState, tuple[str, ...]]:
+def _state(
+    found: Probe, view: View, sound: Sound | None, audio_path: Path | None
+) -> tuple[AudioState, tuple[str, ...]]:
     """What became of the sound, and what to tell of it."""
     if sound is None:
         return "absent", ("there is no sound track",)
@@ -81,8 +83,18 @@ def _state(found: Probe, sound: Sound | None, audio_path: Path | None) -> tuple[
         return "absent", (*sound.notes, "the sound track is empty")
     notes = sound.notes + _mismatch(found, audio_path)
     if len(sound.waveform) and float(np.abs(sound.waveform).max()) < _SILENCE:
-        return "silent", (*notes, "the sound track is silent")
+        return "silent", (*notes, _silence(found, view, audio_path))
     return ("used" if audio_path is None else "replaced"), notes
+
+
+def _silence(found: Probe, view: View, audio_path: Path | None) -> str:
+    """Why nothing was heard: the channels cancel each other, the sound lies elsewhere, or there is none."""
+    if channels_cancel(audio_path or found.path):
+        return "the channels of the sound cancel each other: give one of them with --audio FILE"
+    heard_s = sum(end - start for start, end in view.sound_windows_s)
+    if heard_s < found.audio_duration_s - _DIFFER_S:
+        return f"the sound is silent in the {heard_s:.0f} s of {found.audio_duration_s:.0f} s that were listened to"
+    return "the sound track is silent"
 
 
 def _mismatch(found: Probe, audio_path: Path | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import av
 import numpy as np
@@ -81,14 +82,27 @@ def _laid(frames: Iterable[av.AudioFrame], clock: Clock, begin: int, end: int) -
             return
 
 
-def _mono(frame: av.AudioFrame, rate: int) -> Samples:
-    """The mean of the channels, full scale 1, as (n,) float32 at `rate`."""
-    channels = frame.layout.nb_channels
+def loudness(frame: av.AudioFrame) -> tuple[float, float]:
+    """The highest level of any channel and that of their mean, full scale 1."""
+    samples, middle, scale = _channels(frame)
+    if not samples.size:
+        return 0.0, 0.0
+    centred = (samples.astype(np.float64) - middle) / scale
+    return float(np.abs(centred).max()), float(np.abs(centred.mean(axis=0)).max())
+
+
+def _channels(frame: av.AudioFrame) -> tuple[npt.NDArray[Any], int, float]:
+    """The samples (channels, n) as they are stored, the value that is silence, and that of full scale."""
     samples = frame.to_ndarray()  # (channels, n), or (1, n * channels) if they are interleaved
     if not frame.format.is_planar:
-        samples = samples.reshape(-1, channels).T
-    scale = _FULL_SCALE.get(frame.format.name.rstrip("p"), 1.0)
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
     middle = 128 if frame.format.name.startswith("u8") else 0
+    return samples, middle, _FULL_SCALE.get(frame.format.name.rstrip("p"), 1.0)
+
+
+def _mono(frame: av.AudioFrame, rate: int) -> Samples:
+    """The mean of the channels, full scale 1, as (n,) float32 at `rate`."""
+    samples, middle, scale = _channels(frame)
     mono = (samples.mean(axis=0, dtype=np.float32 if scale == 1.0 else np.float64) - middle) / scale
     if frame.sample_rate != rate:  # a rate that changes within a track is rare: straight lines will do
         count = round(len(mono) * rate / frame.sample_rate)

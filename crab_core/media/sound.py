@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -19,12 +19,14 @@ from crab_core.errors import InputError
 from crab_core.media.decoding import StreamDecoder, broken_note, first_frame
 from crab_core.media.opening import open_media, shown
 from crab_core.media.probing import audio_stream
-from crab_core.media.resampling import MARGIN, Clock, Samples, resample_into
+from crab_core.media.resampling import MARGIN, Clock, Samples, loudness, resample_into
 from crab_core.types import SAMPLE_RATE_HZ
 
 _PREROLL_S = 0.5  # what MP3's bit reservoir, AAC's overlap and Opus's history need before a decoder is right
 _STEPS_BACK_S = (0.0, 1.0, 5.0, 20.0)  # where to look when a jump lands too late
 _JOIN_S = 2.0  # windows nearer than this are decoded in one go
+_FRAMES_TO_COMPARE = 2_000  # about 40 s of AAC
+_AUDIBLE, _CANCELLED = 1e-3, 1e-3  # -60 dB of full scale, and of the channels
 _COARSE_SAMPLES = 4  # time stamps are trusted to the sample if a tick is no longer than this
 
 
@@ -75,6 +77,19 @@ def _has_any_sample(path: Path) -> bool:
     with open_media(path) as container:
         stream = audio_stream(container)
         return stream is not None and first_frame(StreamDecoder(container, stream, 0.0)) is not None
+
+
+def channels_cancel(path: Path) -> bool:
+    """True if the beginning of the track is loud in its channels and silent in their mean: one of them is inverted."""
+    with open_media(path) as container:
+        stream = audio_stream(container)
+        if stream is None:
+            return False
+        for frame in islice(StreamDecoder(container, stream, 0.0).frames(), _FRAMES_TO_COMPARE):
+            channels, mean = loudness(frame)
+            if channels > _AUDIBLE:
+                return mean < channels * _CANCELLED
+    return False
 
 
 class _Inexact(Exception):  # noqa: N818 - never leaves this file

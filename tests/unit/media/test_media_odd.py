@@ -59,6 +59,28 @@ def test_quiet_track_is_silent(make) -> None:
     assert "the sound track is silent" in clip.notes
 
 
+def test_silence_where_it_was_listened_to_is_no_silent_track(make) -> None:
+    """A sound between the looks at a long clip is not heard; nobody may say that it is not there."""
+    track = np.zeros((1, 16_000 * 20), np.float32)
+    track[:, 16_000 * 5 : 16_000 * 6] = tones(1, 16_000)
+    clip = load_clip(
+        make("sparse.mkv", Movie(drawings(500)), Sound(track, **PCM)), View((0.0,), ((0.0, 1.0), (9.0, 10.0)))
+    )
+    assert clip.audio == "silent"
+    assert clip.notes == ("the sound is silent in the 2 s of 20 s that were listened to",)
+
+
+@pytest.mark.parametrize(("codec", "format"), [("pcm_s16le", "s16"), ("pcm_f32le", "flt"), ("flac", "s16")])
+def test_channels_that_cancel_each_other_are_told(make, codec: str, format: str) -> None:
+    left = tones(2, 16_000) * 0.5
+    path = make(
+        f"twisted-{codec}.mkv", Movie(drawings(50)), Sound(np.concatenate([left, -left]), codec, 16_000, format)
+    )
+    clip = load_clip(path, VIEW)
+    assert clip.audio == "silent"
+    assert clip.notes[-1] == "the channels of the sound cancel each other: give one of them with --audio FILE"
+
+
 def test_track_just_above_silence_is_used(make) -> None:
     path = make("faint.mkv", Movie(drawings(50)), Sound(tones(2, 16_000) * 1e-3, "pcm_f32le", 16_000, "flt"))
     assert load_clip(path, VIEW).audio == "used"
