@@ -21,7 +21,8 @@ MethodName = Literal["attention", "gradient", "share"]
 
 def command(
     clip: Annotated[
-        Path, typer.Argument(metavar="CLIP", help="A video, a sound or a picture file.", show_default=False)
+        Path,
+        typer.Argument(metavar="CLIP", readable=False, help="A video, a sound or a picture file.", show_default=False),
     ],
     question: Annotated[
         str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
@@ -29,7 +30,8 @@ def command(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the report goes.")] = Path("heads"),
     task: options.TaskName = "avqa",
     audio: Annotated[
-        Path | None, typer.Option("--audio", metavar="FILE", help="Take the sound from this file instead.")
+        Path | None,
+        typer.Option("--audio", metavar="FILE", readable=False, help="Take the sound from this file instead."),
     ] = None,
     method: Annotated[
         MethodName,
@@ -38,6 +40,9 @@ def command(
     ablate: Annotated[
         bool, typer.Option("--ablate/--no-ablate", help="Also answer without each head and with each alone.")
     ] = True,
+    check: Annotated[
+        bool, typer.Option("--check", help="Also hide what the maps call relevant, and see what that costs.")
+    ] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Also write figures for papers, SVG and PNG.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Keep the weights of every router and token in the npz.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
@@ -86,7 +91,9 @@ def command(
     seen = loaded.look(clip, audio, task)
     decoding = Decoding(max_new_tokens or chosen.max_new_tokens, seed=seed)
     with bars(output) as listen:
-        report = seen.heads(question, task, HeadOptions(method, ablate=ablate, raw=raw), decoding, on_progress=listen)
+        report = seen.heads(
+            question, task, HeadOptions(method, ablate=ablate, raw=raw, check=check), decoding, on_progress=listen
+        )
     document = report.to_dict()
     _write(out, report, document, figures=figures)
     _tell(output, report, document, out)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from crab_core.engine.heads_faithful import Faithfulness, faithfulness
 from crab_core.engine.heads_maps import MEDIA, by_kind, by_router, by_second, head_maps
 from crab_core.engine.heads_report import Ablation, HeadReport
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 Method = Literal["attention", "gradient", "share"]
 METHODS: dict[str, str] = {
-    "attention": "the attention that the answer's tokens paid to each token",
-    "gradient": "the gradient of the answer's log-probability times the token itself",
+    "attention": "the attention that writing the answer and its reasons paid to each token",
+    "gradient": "the gradient of their log-probability times the token itself",
     "share": "nothing: every token counts alike",
 }
 SHOWN_PX = 320  # the longer side of the frames in a report
@@ -40,11 +41,12 @@ SHOWN_PX = 320  # the longer side of the frames in a report
 @dataclass(frozen=True, slots=True)
 class HeadOptions:
     """What to find out: how tokens are weighed in the maps, whether heads are silenced in turn, whether raw routing
-    weights are kept."""
+    weights are kept, whether the maps are checked by hiding what they call relevant."""
 
     method: str = "attention"
     ablate: bool = True
     raw: bool = False
+    check: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -104,6 +106,8 @@ def look_at_heads(
             maps = head_maps(tokens, shares, relevance, inside.gaze(clip, task.name))
         with watch("ablation"):
             ablations = _ablations(asked, generated, on_progress) if options.ablate else ()
+        with watch("check"):
+            checks = _checked(asked, clip, generated, maps) if options.check else ()
         layers, projections, table = by_router(routes.routers, routes.weights)
     return HeadReport(
         result=result,
@@ -123,6 +127,7 @@ def look_at_heads(
         sound_windows_s=clip.sound_windows_s if _has(tokens, "audio") else (),
         waveform=clip.waveform,
         ablations=tuple(ablations),
+        checks=checks,
         notes=_notes(inside.heads, tokens, generated, options.method),
         routers=routes.routers,
         raw=routes.weights if options.raw else None,
@@ -159,6 +164,16 @@ def _ablations(asked: _Asked, generated: Generated, on_progress: Listener) -> li
         found.append(Ablation(name, kept, _answer(asked, written), written.text, chance))
         on_progress(Progress("ablate", done, len(plans), "answers", name))
     return found
+
+
+def _checked(
+    asked: _Asked, clip: Clip, generated: Generated, maps: dict[str, npt.NDArray[np.float32]]
+) -> tuple[Faithfulness, ...]:
+    def score(changed: Clip) -> float:
+        encoded = asked.seen.model.network.encode(changed, asked.task.name)
+        return asked.inside.log_probability(encoded, asked.prompt, generated.token_ids)
+
+    return faithfulness(clip, maps, score, asked.decoding.seed)
 
 
 def _write(asked: _Asked) -> Generated:

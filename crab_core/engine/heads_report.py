@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crab_core.engine.heads_faithful import Faithfulness
 from crab_core.engine.heads_tokens import Token
 from crab_core.types import Result
 
@@ -60,6 +61,7 @@ class HeadReport:
     sound_windows_s: tuple[tuple[float, float], ...]
     waveform: Floats
     ablations: tuple[Ablation, ...] = ()
+    checks: tuple[Faithfulness, ...] = ()
     notes: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
     raw: Floats | None = None
@@ -89,6 +91,7 @@ class HeadReport:
             "frame_times_s": _rounded(self.frame_times_s),
             "sound_windows_s": [list(window) for window in self.sound_windows_s],
             "ablations": [asdict(one) for one in self.ablations],
+            "checks": [{**asdict(one), "gain": one.gain} for one in self.checks],
             "timings_s": _rounded_values(self.extras),
             "notes": list(self.notes),
         }

@@ -61,8 +61,12 @@ def written_tokens(pieces: Sequence[str]) -> list[Token]:
 
 
 def targets(tokens: Sequence[Token]) -> list[int]:
-    """The written tokens that are explained: those of the answer, or all if it has none."""
-    return [place for place, token in enumerate(tokens) if token.kind == "answer"] or list(range(len(tokens)))
+    """The written tokens that are explained: reasoning and answer without the tags, or all if there is neither.
+
+    The answer alone would not do: it is mostly copied from the reasoning, which is where looking and listening happen.
+    """
+    content = ("reasoning", "answer")
+    return [place for place, token in enumerate(tokens) if token.kind in content] or list(range(len(tokens)))
 
 
 def _spanned(text: str, part: str | None) -> tuple[int, int]:

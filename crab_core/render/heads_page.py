@@ -24,8 +24,8 @@ Document = Mapping[str, Any]
 Arrays = Mapping[str, "npt.NDArray[Any]"]
 
 HOW = {
-    "attention": "the attention that predicting the answer's tokens paid to it (mean over layers and attention heads)",
-    "gradient": "the gradient of the answer's log-probability times the token itself, without sign",
+    "attention": "the attention that writing reasons and answer paid to it (mean over layers and attention heads)",
+    "gradient": "the gradient of the log-probability of reasons and answer, times the token itself, without sign",
     "share": "nothing: every query counts alike, whatever the answer",
 }
 NAMES = {"video": "seen", "audio": "heard"}
@@ -35,7 +35,7 @@ def heads_page(document: Document, arrays: Arrays) -> str:
     """The self-contained page; its size grows with frames and heads, some hundred kB for ten frames."""
     result = document["result"]
     body = [*_head(document), *_summary(document), *_seen(document, arrays), *_heard(document, arrays)]
-    body += [*_written(document), *_ablations(document), *_layers(document), *_reading(document)]
+    body += [*_written(document), *_ablations(document), *_checks(document), *_layers(document), *_reading(document)]
     return page(f"Heads: {result['id']}", body)
 
 
@@ -182,6 +182,27 @@ def _ablations(document: Document) -> list[str]:
             "changes nothing had no part in this answer, whatever its map shows."
         ),
         table(("heads", "answer", "log-probability", "change"), rows, numbers=(2, 3)),
+    ]
+
+
+def _checks(document: Document) -> list[str]:
+    checks = document.get("checks", [])
+    if not checks:
+        return []
+    rows = [
+        (NAMES[one["medium"]], f"{part:.0%}", f"{relevant - one['whole']:+.2f}", f"{random - one['whole']:+.2f}")
+        for one in checks
+        for part, relevant, random in zip(one["parts"], one["relevant"], one["random"], strict=True)
+    ]
+    gains = ", ".join(f"{NAMES[one['medium']]} {one['gain']:+.2f}" for one in checks)
+    return [
+        heading("Do the maps hold?"),
+        paragraph(
+            "Change of the log-probability of the same text when a part of the patches is hidden: those that the maps "
+            "of all heads together call most relevant, or as many at random. The map tells the truth where hiding by "
+            f"the map costs more. Mean difference: {gains} (above 0 is better than chance)."
+        ),
+        table(("medium", "hidden", "most relevant", "at random"), rows, numbers=(1, 2, 3)),
     ]
 
 

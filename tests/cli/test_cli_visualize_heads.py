@@ -22,7 +22,7 @@ def heads(crab, tiny):
 def test_a_report_and_its_data(heads, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "<script>x.mp4")
     out = tmp_path / "out"
-    said = heads(clip, "Who <b>barks</b>?", "-o", out, "--figures", "--raw", "-v")
+    said = heads(clip, "Who <b>barks</b>?", "-o", out, "--figures", "--raw", "--check", "-v")
     assert (said.code, said.out) == (0, f"{out / 'heads.html'}\n")
     assert "note: answer: " in said.err
     assert "question: head 1 0." in said.err
@@ -33,6 +33,7 @@ def test_a_report_and_its_data(heads, tmp_path: Path) -> None:
     document = json.loads((out / "heads.json").read_text(encoding="utf-8"))
     assert document["heads"] == 3
     assert len(document["ablations"]) == 8
+    assert [check["medium"] for check in document["checks"]] == ["video", "audio"]
     with np.load(out / "heads.npz") as arrays:
         np.testing.assert_allclose(arrays["raw"].sum(-1), 1, atol=1e-5)
     assert {path.suffix for path in (out / "figures").iterdir()} == {".svg", ".png"}

@@ -37,8 +37,8 @@ def test_written_tokens(pieces, expected):
     assert kinds(written_tokens(pieces)) == expected
 
 
-def test_targets_are_the_answer_or_else_everything():
-    assert targets(written_tokens(["So", " <answer>", " dog", " </answer>"])) == [2]
+def test_targets_are_what_is_said_or_else_everything():
+    assert targets(written_tokens(["So", " <answer>", " dog", " </answer>"])) == [0, 2]
     assert targets(written_tokens(["<answer>", " ", "</answer>"])) == [0, 1, 2]
 
 

@@ -131,6 +131,9 @@ def findings(frames=2, heads=3, text="dog", sound=True, picture=True):
             {"name": "all heads", "answer": text, "log_probability": -1.0},
             {"name": "no head", "answer": "", "log_probability": -3.5},
         ],
+        "checks": [
+            {"medium": m, "whole": -1, "parts": [0.5], "relevant": [-3], "random": [-2], "gain": 1} for m in media
+        ],
         "notes": [text],
     }
     arrays = {
@@ -176,6 +179,7 @@ def test_the_page_is_self_contained():
     assert re.search(r"url\(|@import", html) is None
     assert "prefers-color-scheme:dark" in html
     assert "@media print" in html
+    assert "seen +1.00, heard +1.00" in html
     assert ">-2.50<" in html  # the change of the log-probability without any head
 
 
