@@ -13,7 +13,9 @@ from crab_cli.output import Output
 
 
 def command(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The run as a YAML file.", show_default=False)],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", readable=False, help="The run as a YAML file.", show_default=False)
+    ],
     overrides: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
     ] = [],  # noqa: B006  Typer reads it and never changes it

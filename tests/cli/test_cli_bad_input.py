@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,12 +33,10 @@ def looped(folder: Path) -> Path:
     return folder / "loop.mp4"
 
 
-def locked(folder: Path) -> Path:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    path = write_clip(folder / "locked.mp4")
-    path.chmod(0)
-    return path
+def hollow(folder: Path) -> Path:
+    with wave.open(str(folder / "hollow.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+    return folder / "hollow.wav"
 
 
 def picture(width: int, height: int) -> Make:
@@ -69,7 +68,7 @@ def broken_in_the_middle(folder: Path) -> Path:
         pytest.param(with_bytes(b"Dear diary, this is no film.\n" * 50), 3, "bad.mp4'", id="text named mp4"),
         pytest.param(truncated, 3, "bad.mp4'", id="truncated mp4"),
         pytest.param(looped, 3, "loop.mp4'", id="file that cannot be opened"),
-        pytest.param(locked, 3, "locked.mp4'", id="unreadable file"),
+        pytest.param(hollow, 3, "no sound can be decoded from '", id="sound of no length"),
         pytest.param(lambda folder: folder / "a\nb\x1b[2J.mp4", 3, r"a\nb\x1b[2J.mp4", id="newline in a missing name"),
     ],
 )
@@ -79,6 +78,37 @@ def test_a_file_that_cannot_be_used(infer, tmp_path: Path, make: Make, code: int
     assert words in said.err
     first, *rest = said.err.splitlines()
     assert first.startswith("crab: ") and len(rest) <= 1 and all(line.startswith("      ") for line in rest)
+
+
+def test_a_file_that_may_not_be_read(infer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "locked.mp4")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may read everything
+    said = infer(path, "Who?")
+    assert (said.code, said.out) == (3, "")
+    assert said.err == f"crab: '{path}' may not be read (permission denied)\n      Allow it: chmod u+r {path}\n"
+
+
+def test_a_sound_or_a_configuration_that_may_not_be_read(
+    crab, infer, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.yaml").write_text("name: x")
+    sound = write_clip(tmp_path / "sound.m4a", pictures=False)
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).suffix not in (".yaml", ".m4a"))
+    assert "sound.m4a' may not be read" in infer(clip, "Who?", "--audio", sound).err
+    monkeypatch.setattr(
+        Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+    )
+    said = crab("train", tmp_path / "run.yaml")
+    assert said.code == 3 and "cannot read" in said.err and "Permission denied" in said.err
+
+
+def test_a_device_that_is_not_there(crab, folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    said = crab("infer", clip, "Who?", "--model", folder, "--device", "cuda")
+    assert (said.code, said.out) == (5, "")
+    assert said.err == "crab: the device 'cuda' is not there: no GPU was found\n      Use --device cpu.\n"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +149,7 @@ def test_a_broken_packet_is_told_and_the_rest_is_used(infer, tmp_path: Path) -> 
         pytest.param([], 2, "task 'avqa' needs a question", "clip.mp4 'What is heard first?'", id="no question"),
         pytest.param(["q", "--task", "avqaa"], 2, "no task is called 'avqaa'", "Did you mean 'avqa'?", id="task"),
         pytest.param(["q", "--model", "minni"], 4, "no model is called 'minni'", "Did you mean 'mini'?", id="model"),
-        pytest.param(["q", "--model", "crab-7b"], 4, "is not importable yet", "--model mini", id="published model"),
+        pytest.param(["q", "--model", "crab-7b"], 4, "is not on this machine", "--model mini", id="published model"),
         pytest.param(["q", "--device", "gpu"], 2, "no device is called 'gpu'", "cuda:N", id="device"),
         pytest.param(["q", "--dtype", "int8"], 2, "'--dtype': 'int8' is not one of", "crab infer --help", id="dtype"),
         pytest.param(
