@@ -90,16 +90,18 @@ class CrabHeads:
         if method not in METHODS:
             raise UsageError(f"no relevance is called '{method}'", hint=f"Choose one of: {', '.join(METHODS)}.")
         found = self._attended if method == "attention" else self._gradient
-        embeds, length = self._embeds(encoded, prompt, token_ids)
-        return found(embeds, length, token_ids, targets).float().cpu().numpy()
+        with self.network.model.using(encoded.capability):
+            embeds, length = self._embeds(encoded, prompt, token_ids)
+            return found(embeds, length, token_ids, targets).float().cpu().numpy()
 
     @torch.inference_mode()
     def log_probability(self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int]) -> float:
         """The sum over the tokens, each given those before it."""
         if not token_ids:
             return 0.0
-        embeds, _ = self._embeds(encoded, prompt, token_ids)
-        return float(self._log_probabilities(embeds, token_ids).sum())
+        with self.network.model.using(encoded.capability):
+            embeds, _ = self._embeds(encoded, prompt, token_ids)
+            return float(self._log_probabilities(embeds, token_ids).sum())
 
     def only(self, kept: Iterable[int]) -> AbstractContextManager[None]:
         """Within the block only these heads update; with none of them the language model is what it was before."""

@@ -40,22 +40,19 @@ def overlay(picture: Picture, map_: Floats, highest: float, colour: str) -> Pict
     return painted
 
 
-def spectrogram(waveform: Floats) -> Floats:
-    """Loudness (F, L) in [0, 1] of a 16 kHz waveform, low frequencies first, over the range of hearing's mel scale."""
-    padded = np.pad(waveform, (0, max(0, WINDOW - len(waveform)))).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]  # (L, 400)
-    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32), 512)) ** 2  # (L, 257)
-    points = _mel_points(power.shape[1])
-    decibels = 10 * np.log10(power[:, points].T + 1e-10)
-    top = decibels.max()
-    loud: Floats = np.clip((decibels - top) / RANGE_DB + 1, 0, 1).astype(np.float32)
-    return loud if np.any(waveform) else np.zeros_like(loud)
+def spectrogram(parts: Sequence[Floats]) -> Floats:
+    """Loudness (F, L) in [0, 1] of 16 kHz waveforms one after another, low frequencies first, on the mel scale.
+
+    The loudest point of all parts is 1, silence is 0.
+    """
+    decibels = np.concatenate([_decibels(part) for part in parts], axis=1)
+    loud: Floats = np.clip((decibels - decibels.max()) / RANGE_DB + 1, 0, 1).astype(np.float32)
+    return loud if any(np.any(part) for part in parts) else np.zeros_like(loud)
 
 
 def sound_picture(waveform: Floats, windows_s: Sequence[Sequence[float]], height_px: int = 128) -> Picture:
     """The spectrogram of sound windows laid end to end as dark on light, low frequencies at the bottom: (h, w, 3)."""
-    parts = [spectrogram(part) for part in _parts(waveform, windows_s)]
-    loud = np.concatenate(parts, axis=1)[::-1]
+    loud = spectrogram(_parts(waveform, windows_s))[::-1]
     picture = cv2.resize(loud, (loud.shape[1], height_px), interpolation=cv2.INTER_AREA)
     gray: Picture = np.repeat(np.rint(255 - 235 * picture).astype(np.uint8)[..., None], 3, axis=2)
     return gray
@@ -93,6 +90,15 @@ def data_uri(picture: Picture, suffix: str = ".jpg") -> str:
 def _parts(waveform: Floats, windows_s: Sequence[Sequence[float]]) -> list[Floats]:
     """The windows' samples; equal parts of the waveform, as windows of one clip are equally long."""
     return [part for part in np.array_split(waveform, max(1, len(windows_s)))]
+
+
+def _decibels(waveform: Floats) -> Floats:
+    """(F, L) of one waveform."""
+    padded = np.pad(waveform, (0, max(0, WINDOW - len(waveform)))).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]  # (L, 400)
+    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32), 512)) ** 2  # (L, 257)
+    decibels: Floats = 10 * np.log10(power[:, _mel_points(power.shape[1])].T + 1e-10)
+    return decibels
 
 
 def _mel_points(points: int) -> npt.NDArray[np.int64]:

@@ -38,15 +38,22 @@ def test_an_overlay_colours_where_the_map_is_high():
 @pytest.mark.parametrize("hertz", [300, 1000, 4000])
 def test_a_tone_is_where_it_belongs_in_the_spectrogram(hertz):
     tone = np.sin(2 * np.pi * hertz * np.arange(16_000) / 16_000).astype(np.float32)
-    loud = spectrogram(tone)
+    loud = spectrogram([tone])
     assert loud.shape == (128, 98)
     mel = 2595 * np.log10(1 + hertz / 700) / (2595 * np.log10(1 + 8000 / 700))
     assert loud.mean(1).argmax() / 127 == pytest.approx(mel, abs=0.03)
 
 
 def test_silence_is_an_empty_spectrogram():
-    assert not spectrogram(np.zeros(1000, np.float32)).any()
-    assert not spectrogram(np.zeros(0, np.float32)).any()
+    assert not spectrogram([np.zeros(1000, np.float32)]).any()
+    assert not spectrogram([np.zeros(0, np.float32)]).any()
+
+
+def test_a_quiet_part_stays_quiet_beside_a_loud_one():
+    tone = np.sin(np.arange(16_000) / 5).astype(np.float32)
+    loud = spectrogram([tone, tone / 100])
+    assert loud[:, :98].max() == 1
+    assert loud[:, 98:].max() == pytest.approx(1 - 40 / 70, abs=0.01)  # 40 dB below, of 70 that are shown
 
 
 def test_sound_maps_lie_over_their_own_window_with_low_tones_below():
