@@ -42,3 +42,10 @@ EngineName = Annotated[
         "--engine", metavar="NAME", help=f"Who schedules: {', '.join(ENGINES)}.", autocompletion=complete_engine
     ),
 ]
+Address = Annotated[
+    str | None, typer.Option("--address", metavar="HOST:PORT", help="With ray: the cluster's head, or auto.")
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option("--gpus-per-worker", metavar="X", min=0.0, max=16.0, help="With ray: how much of a GPU each gets."),
+]

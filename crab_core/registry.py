@@ -40,6 +40,7 @@ TASKS: Mapping[str, Entry] = {
 
 ENGINES: Mapping[str, Entry] = {
     "local": Entry("crab_core.batch.local:start", "this machine, one process or several"),
+    "ray": Entry("crab_core.batch.ray_engine:start", "actors of a Ray cluster; needs the extra 'ray'"),
 }
 
 

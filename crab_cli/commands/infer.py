@@ -60,6 +60,8 @@ def command(
     decoders: options_batch.Decoders = 2,
     shard: options_batch.Shard = None,
     engine: options_batch.EngineName = "local",
+    address: options_batch.Address = None,
+    gpus_per_worker: options_batch.GpusPerWorker = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -85,7 +87,8 @@ def command(
 
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
     request = Request(clip, task, question, audio, require_audio=require_audio, reasoning=reasoning)
-    many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, workers, shard, engine)
+    cluster = (workers, shard, engine, address, gpus_per_worker)
+    many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):
         from crab_core.batch.worker import WorkerSpec
 

@@ -108,7 +108,7 @@ def serve(pipe: Connection, spec: WorkerSpec, number: int) -> None:
         try:
             worker = Worker(replace(spec, device=_device(spec.device, number)))
         except Exception as err:
-            pipe.send(_portable(err))
+            pipe.send(portable(err))
             return
         pipe.send((worker.batch, worker.model.why))
         for outcomes in worker.work(_received(pipe)):
@@ -126,7 +126,7 @@ def _received(pipe: Connection) -> Iterator[Chunk]:
             return
 
 
-def _portable(err: Exception) -> Exception:
+def portable(err: Exception) -> Exception:
     """The error as one that can be sent through a pipe, with its exit code and hint."""
     if isinstance(err, CrabError):
         kinds = (UsageError, InputError, ModelError, ResourceError)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ class Worker:
         try:
             for chunk in chunks:
                 if chunk:
-                    ahead.append([self._threads.submit(self._prepare, request) for request in chunk])
+                    ahead.append(self._submit(chunk))
                 while ahead and (len(ahead) > 1 or not chunk):
                     yield self._compute(ahead.popleft())
             while ahead:
@@ -103,9 +104,19 @@ class Worker:
             for future in (future for futures in ahead for future in futures):
                 future.cancel()
 
+    def do(self, chunk: Chunk, alone: AbstractContextManager[object]) -> list[Outcome]:
+        """The outcomes of one chunk, for callers with threads: decoded at once, computed inside `alone`."""
+        futures = self._submit(chunk)
+        wait(futures)
+        with alone:
+            return self._compute(futures)
+
     def close(self) -> None:
         """Let the decoding threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, chunk: Chunk) -> list[Future[_Prepared]]:
+        return [self._threads.submit(self._prepare, request) for request in chunk]
 
     def _prepare(self, request: Request) -> _Prepared:
         """The request with its clip decoded; runs in a thread."""

@@ -47,7 +47,10 @@ class Process:
 
     def run(self, *words: object, **env: str) -> tuple[int, str, str]:
         with self.start(*words, **env) as running:
-            out, err = running.communicate(timeout=300)
+            try:
+                out, err = running.communicate(timeout=240)
+            finally:
+                running.kill()
         return running.returncode, out, err
 
 
