@@ -18,7 +18,9 @@ from crab_core.families.crab_network import CrabNetwork
 from crab_core.families.crab_text import Chat
 from crab_core.nn.crab import CrabModel, without_weights
 from crab_core.nn.crab_config import CrabConfig, ILoraConfig
-from crab_core.weights.folder import read_header, read_tensors
+from crab_core.progress import Listener, ignore
+from crab_core.weights.folder import Header, read_header, read_tensors
+from crab_core.weights.release import Choices, Release
 
 __all__ = ["FAMILY", "CrabFamily"]
 
@@ -48,6 +50,12 @@ class CrabFamily:
             quantize(model.llm, precision.quantize, dtype, precision.device)
         model.to(precision.device).eval().requires_grad_(False)
         return CrabNetwork(header.name, model, Chat.read(folder, config.system))
+
+    def import_release(self, release: Release, choices: Choices, out: Path, on_progress: Listener = ignore) -> Header:
+        """Writes a model folder from the published files: see `crab_import.import_crab`."""
+        from crab_core.families.crab_import import import_crab
+
+        return import_crab(release, choices, out, on_progress)
 
 
 def config_of(document: Mapping[str, Any], folder: Path) -> CrabConfig:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,13 @@ from crab_core.nn.ilora import from_published
 from crab_core.progress import Listener, Note, ignore
 from crab_core.weights.folder import Header
 from crab_core.weights.lazy import LazyTensor, open_file
-from crab_core.weights.release import Opened, Release, open_release
+from crab_core.weights.release import VARIANTS, Choices, Opened, Release, open_release
 from crab_core.weights.streaming import check_place, write_streamed
 
 if TYPE_CHECKING:
     from crab_core.nn.crab_config import CrabConfig
 
-VARIANTS = ("train", "infer")
+__all__ = ["Choices", "Release", "import_crab"]
 SHIPPED = Path(__file__).parents[1] / "weights" / "assets" / "crab_seed42_heads3.safetensors"
 ROWS = {"llm.model.embed_tokens.weight": "embed_tokens.new_rows", "llm.lm_head.weight": "lm_head.new_rows"}
 DIRECTIONS = {
@@ -43,22 +42,8 @@ SHARD_BYTES = 2 << 30
 TEXT_TASKS = ("avqa", "ave", "avvp", "avcap")
 LICENCE = "the Llama 2 Community License for the base; for the rest see its publisher"
 MAP = "import.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What the release leaves open.
-
-    `positions` is `train` or `infer` (values of the training or of the inference script), or a safetensors file with
-    the two matrices; `profile` the wording of prompts; `mask_layers` the hidden states of CLIP that masks are drawn
-    from; `alpha` the scale of the adapter, which no file holds.
-    """
-
-    positions: str = "train"
-    profile: str = "train"
-    mask_layers: tuple[int, int] = (14, 22)
-    alpha: float = 16.0
-    name: str = "crab-7b"
+DRAWN = "drawn"
+DRAWN_NOTE = "rows of the added tokens were in no file and were drawn at random when this model was imported"
 
 
 def import_crab(release: Release, choices: Choices, out: Path, on_progress: Listener = ignore) -> Header:
@@ -85,6 +70,7 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
         config=config.to_dict(),
         licence=LICENCE,
         profile=choices.profile,
+        note=DRAWN_NOTE if filler.rows_told == DRAWN else "",
         tasks=TEXT_TASKS,
         training={"imported": _sources(release), "positions": _variant(choices), "rows": filler.rows_told},
     )
@@ -129,7 +115,7 @@ class Filler:
             self.rows_told = "of the mask weights"
             on_progress(Note(f"rows of the added tokens in '{table}' are taken from the mask weights"))
             return LazyTensor(shape, beside.dtype, beside.path, lambda: beside.read()[-ADDED_COUNT:])
-        self.rows_told = "drawn"
+        self.rows_told = DRAWN
         on_progress(Note(f"rows of the added tokens in '{table}' are in no file and were drawn at random"))
         return LazyTensor(shape, torch.float32, SHIPPED, lambda: _drawn_rows(shape))
 

@@ -24,6 +24,8 @@ TEMPLATE = (
     "{% else %}{{ ' ' + message['content'].strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
 )
 LLAMA_2_CHAT = "{% set told = namespace(system='') %}" + TEMPLATE
+SOURCES = ("tokenizer.model", "tokenizer.json")
+WHERE = "Give the folder that has it: --tokenizer DIR"
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 
 
@@ -36,13 +38,12 @@ def tokenizer_files(folder: Path, vocabulary: int) -> Mapping[str, bytes]:
     from tokenizers import pre_tokenizers
     from transformers import LlamaTokenizer
 
+    if not any((folder / name).is_file() for name in SOURCES):
+        raise ModelError(f"the folder '{folder}' has no tokenizer: neither {' nor '.join(SOURCES)}", hint=WHERE)
     try:
         tokenizer = LlamaTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as err:  # the readers of four formats, each with errors of its own
-        raise ModelError(
-            f"the folder '{folder}' has no tokenizer that can be read: {str(err).splitlines()[0]}",
-            hint="Give the folder that has tokenizer.model or tokenizer.json: --tokenizer DIR",
-        ) from err
+        raise ModelError(f"the tokenizer in '{folder}' cannot be read: {str(err).splitlines()[0]}", hint=WHERE) from err
     backend = tokenizer.backend_tokenizer
     backend.normalizer = None
     backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)

@@ -28,7 +28,7 @@ MODELS: Mapping[str, ModelSpec] = {
             summary="Crab (CVPR 2025): Llama-2-7B, CLIP ViT-L/14, BEATs, 3 heads of rank 8",
             licence=f"the Llama 2 Community License for the base; for the rest {PUBLISHER}",
             tasks=("avqa", "ave", "avvp", "avcap"),
-            status="not importable yet",
+            status="import it",
             sources=(
                 Source("ahsgdxhs/Crab", PUBLISHER, files=_CRAB_FILES),
                 Source("meta-llama/Llama-2-7b-chat-hf", "Llama 2 Community License"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -182,7 +183,9 @@ def _unpickled(path: Path) -> dict[str, Any]:
 
     try:
         mapped = _is_plain_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickles; what cannot be read is told below
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as err:
         raise ModelError(
             f"'{path}' is damaged or holds something other than tensors, and is not opened",

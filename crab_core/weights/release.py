@@ -19,6 +19,7 @@ from crab_core.weights.lazy import LazyTensor, extra_of, open_file, open_folder,
 if TYPE_CHECKING:
     import torch
 
+VARIANTS = ("train", "infer")  # of the values that no published file holds
 HEAD = re.compile(r"(?P<layer>.+)\.lora_B(?P<head>\d+)\.weight")
 ADAPTER = {".lora_route.": ".ilora_router.", ".lora_A.": ".ilora_A."}
 SIGNS: Mapping[str, tuple[str, ...]] = {  # our names that a file must have to be what it was given for
@@ -47,6 +48,22 @@ class Release:
     avss: Path | None = None
     bert_config: Path | None = None
     tokenizer: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the release leaves open.
+
+    `positions` is `train` or `infer` (values of the training or of the inference script), or a safetensors file with
+    the two matrices; `profile` the wording of prompts; `mask_layers` the hidden states of CLIP that masks are drawn
+    from; `alpha` the scale of the adapter, which no file holds.
+    """
+
+    positions: str = "train"
+    profile: str = "train"
+    mask_layers: tuple[int, int] = (14, 22)
+    alpha: float = 16.0
+    name: str = "crab-7b"
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from crab_core.errors import ModelError
 
-Status = Literal["embedded", "not importable yet"]
+Status = Literal["embedded", "import it", "not importable yet"]
+HOME = "CRAB_MODELS"  # the environment variable that says where imported models lie
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Source:
 class ModelSpec:
     """A model of the catalogue.
 
-    `embedded` is its folder inside this package, None if its weights have to be fetched and converted first.
+    `embedded` is its folder inside this package, None if its weights have to be fetched and imported first.
     `memory_gib` is what the weights alone take by precision, `scores` what its authors report, with the measure's name.
     """
 
@@ -43,10 +45,7 @@ class ModelSpec:
     def folder(self) -> Path:
         """Where the model folder lies; raises ModelError if it is not on this machine."""
         if self.embedded is None:
-            raise ModelError(
-                f"the model '{self.name}' is {self.status}: this version cannot convert its published checkpoints",
-                hint="Use --model mini, or give a model folder of your own: --model FOLDER",
-            )
+            return self._imported()
         folder = Path(__file__).parents[1] / self.embedded
         if not folder.is_dir():
             raise ModelError(
@@ -54,3 +53,21 @@ class ModelSpec:
                 hint="Install the package again, or train it: crab train examples/train/mini.yaml",
             )
         return folder
+
+    def home(self) -> Path:
+        """Where an imported model of that name lies: below `CRAB_MODELS`, else below the user's data folder."""
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(os.environ.get(HOME) or Path(data) / "crab" / "models") / self.name
+
+    def _imported(self) -> Path:
+        if (self.home() / "crab.json").is_file():
+            return self.home()
+        if self.status == "import it":
+            raise ModelError(
+                f"the model '{self.name}' is not on this machine: there is no folder '{self.home()}'",
+                hint=f"Import its published files: crab models import {self.name} --help, or use --model mini",
+            )
+        raise ModelError(
+            f"the model '{self.name}' is {self.status}: this version cannot convert its published checkpoints",
+            hint="Use --model mini, or give a model folder of your own: --model FOLDER",
+        )

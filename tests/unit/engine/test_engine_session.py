@@ -216,7 +216,7 @@ def test_another_error_stays_what_it_is(model: Model, family: FakeFamily, clip: 
         pytest.param("zzz", "no model is called 'zzz'", "Every model: mini", id="far name"),
         pytest.param("no/where", "no model folder 'no/where'", "crab models list", id="missing folder"),
         pytest.param(".", "the folder '.' is no model: it has no crab.json", "crab models list", id="no header"),
-        pytest.param("crab-7b", "'crab-7b' is not importable yet", "--model mini", id="published model"),
+        pytest.param("crab-7b", "'crab-7b' is not on this machine", "--model mini", id="published model"),
     ],
 )
 def test_an_unknown_model_is_refused(name: str, words: str, hint: str) -> None:

@@ -24,11 +24,21 @@ def test_every_model_says_what_it_is(name):
     assert (spec.embedded is None) == (spec.status != "embedded")
 
 
-@pytest.mark.parametrize("name", ["crab-7b", "crab-plus-7b"])
-def test_published_models_are_refused_with_a_way_out(name):
-    with pytest.raises(ModelError, match=f"'{name}' is not importable yet") as caught:
+@pytest.mark.parametrize(
+    ("name", "told"), [("crab-7b", "is not on this machine"), ("crab-plus-7b", "is not importable yet")]
+)
+def test_published_models_are_refused_with_a_way_out(name, told, monkeypatch, tmp_path):
+    monkeypatch.setenv("CRAB_MODELS", str(tmp_path))
+    with pytest.raises(ModelError, match=f"'{name}' {told}") as caught:
         MODELS[name].folder()
     assert "--model mini" in (caught.value.hint or "")
+
+
+def test_an_imported_model_is_found_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.setenv("CRAB_MODELS", str(tmp_path))
+    (tmp_path / "crab-7b").mkdir()
+    (tmp_path / "crab-7b" / "crab.json").write_text("{}")
+    assert MODELS["crab-7b"].folder() == tmp_path / "crab-7b"
 
 
 def test_an_embedded_model_that_is_not_installed_is_told():

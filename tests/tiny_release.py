@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "parity" / "data"
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -53,3 +53,12 @@ def write_release(folder: Path) -> Path:
     torch.save(masks | load_file(DATA / "avs_finetune_tokens.safetensors"), folder / "avs.bin")
     save_file(positions, folder / "positions.safetensors")
     return folder
+
+
+def arguments(root: Path, out: Path) -> list[str]:
+    """What `crab` is told to import it."""
+    words = ["models", "import", "crab-7b", "-o", str(out), "--positions", str(root / "positions.safetensors")]
+    files = {"llm": "llama", "clip": "clip", "beats": "beats.pt", "finetune": "finetune.bin", "avs": "avs.bin"}
+    for option, name in {**files, "bert-config": "bert.json"}.items():
+        words += [f"--{option}", str(root / name)]
+    return words
