@@ -128,7 +128,7 @@ def test_rows_hold_texts_of_the_tasks_of_the_stage(tiny_run: Path, scenes: list[
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_run / "model")
     model = read_model(tiny_run / "model")
-    stage = Stage("x", "language", 1, samples=3, tasks={"ave": 1.0, "avqa": 3.0}, reasoning=1.0)
+    stage = Stage("x", "language", 1, train=("llm",), samples=3, tasks={"ave": 1.0, "avqa": 3.0}, reasoning=1.0)
     make = RowMaker(tokenizer, model, scenes, stage)
     for number, scene in enumerate(scenes):
         row = make(number, np.random.default_rng([number, 5]))
@@ -152,4 +152,4 @@ def test_rows_hold_texts_of_the_tasks_of_the_stage(tiny_run: Path, scenes: list[
 )
 def test_a_stage_checks_its_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Stage("x", "language", **{"steps": 1, **values})  # type: ignore[arg-type]
+        Stage("x", "language", **{"steps": 1, "train": ("llm",), **values})  # type: ignore[arg-type]
