@@ -70,7 +70,7 @@ def _empty_model(config: CrabConfig, folder: Path) -> CrabModel:
     try:
         with without_weights():
             return CrabModel(config)
-    except (ValueError, TypeError) as err:  # numbers that an encoder or the LLM does not know or cannot take
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as err:  # what an encoder or the LLM cannot take
         raise _no_network(folder, err) from err
 
 

@@ -12,10 +12,12 @@ Letters: N frames, S seconds of sound, P and n encoder tokens, Q queries, D enco
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,6 +26,9 @@ from crab_core.errors import ModelError, WeightsMismatch
 from crab_core.nn.capability import Capability, MaskConfig
 from crab_core.nn.crab_config import CrabConfig, ILoraConfig
 from crab_core.nn.qformer import Projector
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig
 
 # encoders by kind; imported when a network asks for one
 VISUAL_ENCODERS: Mapping[str, str] = {
@@ -34,6 +39,7 @@ AUDIO_ENCODERS: Mapping[str, str] = {
     "conv": "crab_core.nn.conv_encoders:ConvAudioEncoder",
     "beats": "crab_core.nn.beats:Beats",
 }
+LLM_OLD_KEYS = ("rope_theta", "rope_scaling", "torch_dtype", "model_type")  # which transformers still reads
 TAG_STD = 0.02
 
 
@@ -47,7 +53,7 @@ class CrabModel(nn.Module):
 
     def __init__(self, config: CrabConfig) -> None:
         super().__init__()
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import LlamaForCausalLM
 
         self.config = dataclasses.replace(config, ilora=None)
         self.visual_encoder = _encoder(VISUAL_ENCODERS, config.visual.kind)(**config.visual.options)
@@ -56,7 +62,7 @@ class CrabModel(nn.Module):
         self.al_projector = Projector(config.al)
         self.video_tags = _tags(config.time_tags, config.vl.encoder_width)
         self.audio_tags = _tags(config.time_tags, config.al.encoder_width)
-        self.llm = LlamaForCausalLM(LlamaConfig(**config.llm))
+        self.llm = LlamaForCausalLM(_llm_config(config.llm))
         self.capabilities = _capabilities(config.mask, self.llm.config.vocab_size)
         if config.ilora is not None:
             self.add_ilora(config.ilora)
@@ -164,6 +170,23 @@ def without_weights() -> Iterator[None]:
 def _plain(key: str) -> str:
     """The name without what an adapter's wrapper puts into it."""
     return re.sub(r"\.(ilora_\w+)\.default\.", r".\1.", key.replace(".base_layer.", "."))
+
+
+def _llm_config(options: Mapping[str, Any]) -> LlamaConfig:
+    """transformers' config; raises ValueError for a key or a value that it does not know."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import LlamaConfig
+
+    known = [*LLM_OLD_KEYS, *(field.name for field in dataclasses.fields(LlamaConfig))]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f": did you mean '{near[0]}'?" if near else ""
+            raise ValueError(f"'llm' has the unknown key '{name}'{hint}")
+    try:
+        return LlamaConfig(**options)
+    except StrictDataclassError as err:
+        raise ValueError(f"'llm': {' '.join(str(err).split())}") from err
 
 
 def _capabilities(mask: MaskConfig | None, vocabulary: int) -> nn.ModuleDict:

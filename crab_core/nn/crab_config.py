@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from crab_core.nn.capability import MaskConfig
+from crab_core.nn.limits import LLM_LIMITS, WIDEST, check_limits, check_options
 from crab_core.nn.qformer import QFormerConfig
 
 T = TypeVar("T")
@@ -18,6 +19,8 @@ T = TypeVar("T")
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 PUBLISHED_LAYERS = (14, 22, 23)  # hidden states of CLIP; the last feeds the LLM
+MEDIA_LIMITS = {"seconds": 1024, "frame_px": 2048}
+WINDOW_S = 60.0  # a look's window of sound lies within so many seconds of its time
 ALL_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj", "up_proj")
 
 
@@ -31,6 +34,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in self.options.items()}
         object.__setattr__(self, "options", plain)  # JSON has lists only, and equal configs must compare equal
+        check_options(self.kind, plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class ILoraConfig:
     def __post_init__(self) -> None:
         if self.heads < 1 or self.rank < 1:
             raise ValueError(f"heads and rank must be at least 1, got {self.heads} and {self.rank}")
+        check_limits("ilora", {"heads": self.heads, "rank": self.rank}, {"heads": 1024, "rank": WIDEST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,14 @@ class MediaConfig:
     def __post_init__(self) -> None:
         if self.seconds < 1 or self.frame_px < 1:
             raise ValueError(f"seconds and frame_px must be at least 1, got {self.seconds} and {self.frame_px}")
+        check_limits("media", {"seconds": self.seconds, "frame_px": self.frame_px}, MEDIA_LIMITS)
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
         for start, end in (self.sound_window_s, self.wide_window_s):
             if not start < end:
                 raise ValueError(f"a sound window needs start < end, got {start} to {end} s")
+            if not -WINDOW_S <= start < end <= WINDOW_S:
+                raise ValueError(f"a sound window lies within {WINDOW_S:g} s of its look, got {start} to {end} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,9 @@ class CrabConfig:
     mask: MaskConfig | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.llm, Mapping):
+            raise ValueError(f"'llm' must be a mapping, got {self.llm!r}")
+        check_limits("llm", self.llm, LLM_LIMITS)
         width = self.llm.get("hidden_size")
         if not self.vl.out_width == self.al.out_width == width:
             raise ValueError(
@@ -104,6 +115,7 @@ class CrabConfig:
             )
         if self.time_tags < 0:
             raise ValueError(f"time_tags must not be negative, got {self.time_tags}")
+        check_limits("config", {"time_tags": self.time_tags}, {"time_tags": WIDEST})
         if self.mask is not None:
             _check_mask(self.mask, self.visual, int(width or 0))
 

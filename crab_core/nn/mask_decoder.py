@@ -25,10 +25,24 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from crab_core.nn.limits import DEEPEST, WIDEST, check_limits
 from crab_core.nn.two_way import TwoWayTransformer
 
 Kind = Literal["binary", "semantic"]
 LEVELS = 2
+LIMITS = {
+    "width": WIDEST,
+    "feature_width": WIDEST,
+    "state_width": WIDEST,
+    "queries": WIDEST,
+    "tokens": 1024,
+    "heads": 1024,
+    "ffn": 1 << 20,
+    "layers": DEEPEST,
+    "classes": WIDEST,
+    "middle_px": 4096,
+    "out_px": 8192,
+}
 UPSCALED_SHARE = 8  # the upscaled picture has an eighth of the width
 NORM_EPS = 1e-6  # of norms over channels, Segment Anything's
 
@@ -57,6 +71,7 @@ class MaskDecoderConfig:
         numbers = (self.feature_width, self.state_width, self.queries, self.tokens, self.ffn, self.layers)
         if min(*numbers, self.classes, self.middle_px, self.out_px, self.heads) < 1:
             raise ValueError(f"every number of a mask decoder must be at least 1, got {self}")
+        check_limits("mask.decoder", {name: getattr(self, name) for name in LIMITS}, LIMITS)
         if self.width < 1 or self.width % (2 * self.heads) or self.width % UPSCALED_SHARE:
             raise ValueError(f"width must be a multiple of {UPSCALED_SHARE} and of twice the heads, got {self.width}")
 

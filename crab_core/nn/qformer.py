@@ -18,9 +18,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from crab_core.nn.limits import DEEPEST, WIDEST, check_limits
+
 ENCODER_NORM_EPS = 1e-5  # the LayerNorm over encoder features, kept for parity with the published weights
 QFORMER_NORM_EPS = 1e-12  # BERT's, kept for parity with the published weights
 QUERY_STD = 0.02
+LIMITS = {
+    "queries": WIDEST,
+    "layers": DEEPEST,
+    "hidden": WIDEST,
+    "heads": 1024,
+    "ffn": 1 << 20,
+    "encoder_width": WIDEST,
+    "out_width": WIDEST,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,7 @@ class QFormerConfig:
     def __post_init__(self) -> None:
         if min(self.queries, self.layers, self.hidden, self.heads, self.ffn, self.encoder_width, self.out_width) < 1:
             raise ValueError(f"every number of a projector must be at least 1, got {self}")
+        check_limits("projector", {name: getattr(self, name) for name in LIMITS}, LIMITS)
         if self.hidden % self.heads:
             raise ValueError(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
         if not 0 <= self.dropout < 1:

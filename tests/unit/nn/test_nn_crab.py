@@ -57,11 +57,51 @@ def test_a_config_survives_json():
         pytest.param({"vl": {**DOCUMENT["vl"], "queries": 0}}, "at least 1", id="no-queries"),
         pytest.param({"vl": {**DOCUMENT["vl"], "dropout": 1.0}}, "dropout", id="dropout"),
         pytest.param({"time_tags": "x"}, "'config'", id="not-a-number"),
+        pytest.param({"llm": 3}, "'llm' must be a mapping, got 3", id="llm-no-mapping"),
+        pytest.param({"llm": {**DOCUMENT["llm"], "num_hidden_layers": 10**7}}, "at most 512", id="absurd-depth"),
+        pytest.param({"llm": {**DOCUMENT["llm"], "hidden_size": 10**9}}, "llm.hidden_size must be", id="absurd-width"),
+        pytest.param({"llm": {**DOCUMENT["llm"], "vocab_size": float("inf")}}, "llm.vocab_size", id="infinite-words"),
+        pytest.param({"media": {"frame_px": 10**6}}, "media.frame_px must be at most 2048", id="absurd-frame"),
+        pytest.param({"media": {"seconds": 10**6}}, "media.seconds must be at most", id="absurd-seconds"),
+        pytest.param({"media": {"sound_window_s": [0, 10**9]}}, "within 60 s", id="absurd-window"),
+        pytest.param({"vl": {**DOCUMENT["vl"], "queries": 10**7}}, "projector.queries must be", id="absurd-queries"),
+        pytest.param({"vl": {**DOCUMENT["vl"], "layers": 10**7}}, "projector.layers must be", id="absurd-projector"),
+        pytest.param({"ilora": {"heads": 10**7}}, "ilora.heads must be", id="absurd-heads"),
+        pytest.param({"time_tags": 10**9}, "time_tags must be at most", id="absurd-tags"),
+        pytest.param(
+            {"audio": {"kind": "beats", "options": {"layers": 10**7}}}, "beats.layers must be", id="absurd-encoder"
+        ),
+        pytest.param(
+            {"visual": {"kind": "conv", "options": {"widths": [4, 4, -1, 8]}}}, "not be negative", id="negative-width"
+        ),
+        pytest.param({"mask": {"decoder": {"queries": 10**7}}}, "mask.decoder.queries must be", id="absurd-mask"),
     ],
 )
 def test_impossible_configs_are_refused(changes, told):
     with pytest.raises(ValueError, match=told):
         CrabConfig.from_dict({**DOCUMENT, **changes})
+
+
+def test_a_network_of_70_billion_is_within_the_limits():
+    llm = {"hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64, "intermediate_size": 28_672}
+    wide = {**DOCUMENT["vl"], "out_width": 8192}
+    llm |= {"vocab_size": 128_256, "max_position_embeddings": 131_072}
+    assert CrabConfig.from_dict({**DOCUMENT, "vl": wide, "al": wide, "llm": llm}).llm["num_hidden_layers"] == 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"num_attention_heads": "two"}, "'llm': .*num_attention_heads.* expected int", id="no-number"),
+        pytest.param({"num_attention_heads": 5}, "'llm': .*hidden size", id="heads-and-width"),
+        pytest.param({"num_layers": 3}, "unknown key 'num_layers'", id="unknown-key"),
+        pytest.param({"num_hidden_layer": 3}, "did you mean 'num_hidden_layers'", id="near-key"),
+    ],
+)
+def test_numbers_that_the_llm_cannot_take_are_refused(changes, told):
+    config = CrabConfig.from_dict({**DOCUMENT, "llm": {**DOCUMENT["llm"], **changes}})
+    with without_weights(), pytest.raises(ValueError, match=told):
+        CrabModel(config)
 
 
 def test_the_published_numbers_are_the_defaults():
@@ -79,7 +119,7 @@ def test_unknown_encoders_are_refused():
 def test_the_small_network_imports_no_large_encoder():
     code = f"""
 import sys
-from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab import CrabModel, without_weights
 from crab_core.nn.crab_config import CrabConfig
 CrabModel(CrabConfig.from_dict({DOCUMENT!r}))
 print([name for name in sys.modules if name.endswith(("nn.beats", "nn.clip", "modeling_clip", "bitsandbytes"))])
