@@ -30,6 +30,13 @@ def a_number(value: float) -> float:
     return value
 
 
+def a_path(text: str | Path) -> Path:
+    """The path, unless it is empty, which would be the current folder; raises what Typer raises for a bad value."""
+    if not str(text):
+        raise typer.BadParameter("the path is empty")
+    return Path(text)
+
+
 ModelName = Annotated[
     str,
     typer.Option(

@@ -22,7 +22,7 @@ def command(
         Path,
         typer.Argument(
             metavar="CLIP",
-            readable=False,  # told later, as the file's fault
+            parser=options.a_path,
             help="A video, a sound or a picture file; or many: a folder, a list (.txt, or - for stdin), a table "
             "(.csv, .tsv, .jsonl).",
             show_default=False,
@@ -34,7 +34,7 @@ def command(
     task: options.TaskName = "avqa",
     audio: Annotated[
         Path | None,
-        typer.Option("--audio", metavar="FILE", readable=False, help="Take the sound from this file instead."),
+        typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
     ] = None,
     require_audio: Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")] = False,
     reasoning: Annotated[

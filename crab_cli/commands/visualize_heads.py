@@ -22,7 +22,9 @@ MethodName = Literal["attention", "gradient", "share"]
 def command(
     clip: Annotated[
         Path,
-        typer.Argument(metavar="CLIP", readable=False, help="A video, a sound or a picture file.", show_default=False),
+        typer.Argument(
+            metavar="CLIP", parser=options.a_path, help="A video, a sound or a picture file.", show_default=False
+        ),
     ],
     question: Annotated[
         str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
@@ -31,7 +33,7 @@ def command(
     task: options.TaskName = "avqa",
     audio: Annotated[
         Path | None,
-        typer.Option("--audio", metavar="FILE", readable=False, help="Take the sound from this file instead."),
+        typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
     ] = None,
     method: Annotated[
         MethodName,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from crab_core.errors import ModelError
+from crab_core.errors import ModelError, UsageError
 from crab_core.registry import suggest
 
 HEADER = "crab.json"
@@ -14,10 +14,13 @@ HEADER = "crab.json"
 def folder_of(name_or_folder: str | Path) -> Path:
     """The folder of a catalogue name, or the folder that a path names.
 
-    Raises ModelError for an unknown name, for a folder without a header, for a model that is not on this machine.
+    Raises UsageError for an empty name, ModelError for an unknown one, for a folder without a header, for a model that
+    is not on this machine.
     """
     from crab_core.weights.catalog import MODELS
 
+    if name_or_folder == "":
+        raise UsageError("the model's name is empty", hint="Every model by name: crab models list")
     if isinstance(name_or_folder, str) and name_or_folder in MODELS:
         return MODELS[name_or_folder].folder()
     folder = Path(name_or_folder)

@@ -80,6 +80,13 @@ def test_a_file_that_cannot_be_used(infer, tmp_path: Path, make: Make, code: int
     assert first.startswith("crab: ") and len(rest) <= 1 and all(line.startswith("      ") for line in rest)
 
 
+@pytest.mark.parametrize("command", ["infer", "visualize-heads"])
+def test_an_empty_path_is_not_the_current_folder(crab, command: str) -> None:
+    said = crab(command, "", "Who?")
+    assert (said.code, said.out) == (2, "")
+    assert "'CLIP': the path is empty" in said.err and f"crab {command} --help" in said.err
+
+
 def test_a_file_that_may_not_be_read(infer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_clip(tmp_path / "locked.mp4")
     monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may read everything
@@ -150,6 +157,8 @@ def test_a_broken_packet_is_told_and_the_rest_is_used(infer, tmp_path: Path) -> 
         pytest.param(["q", "--task", "avqaa"], 2, "no task is called 'avqaa'", "Did you mean 'avqa'?", id="task"),
         pytest.param(["q", "--model", "minni"], 4, "no model is called 'minni'", "Did you mean 'mini'?", id="model"),
         pytest.param(["q", "--model", "crab-7b"], 4, "is not on this machine", "--model mini", id="published model"),
+        pytest.param(["q", "--model", ""], 2, "the model's name is empty", "crab models list", id="empty model"),
+        pytest.param(["q", "--audio", ""], 2, "the path is empty", "crab infer --help", id="empty sound path"),
         pytest.param(["q", "--device", "gpu"], 2, "no device is called 'gpu'", "cuda:N", id="device"),
         pytest.param(["q", "--dtype", "int8"], 2, "'--dtype': 'int8' is not one of", "crab infer --help", id="dtype"),
         pytest.param(
