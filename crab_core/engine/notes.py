@@ -35,4 +35,7 @@ def _length(view: View, clip: Clip) -> list[str]:
 def _text(generated: Generated) -> list[str]:
     if generated.stopped == "eos":
         return []
-    return [f"the text was cut after {len(generated.token_ids)} tokens: raise --max-new-tokens"]
+    cure = "raise --max-new-tokens"
+    if generated.stopped == "positions":
+        cure = "the model has no more positions, a shorter question leaves more"
+    return [f"the text was cut after {len(generated.token_ids)} tokens: {cure}"]

@@ -58,7 +58,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Generated:
-    """The text that the network wrote, its token ids, and which positions were what."""
+    """The text that the network wrote, its token ids, and which positions were what.
+
+    `stopped` says why it ended: `eos` by itself, `length` at the asked number of tokens, `positions` where the network
+    has no more.
+    """
 
     text: str
     token_ids: tuple[int, ...]

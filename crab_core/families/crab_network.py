@@ -167,7 +167,9 @@ class CrabNetwork:
             spliced = splicer(rows, self.model.llm.get_input_embeddings())
             written = self._written(spliced, decoding, on_text)
         return [
-            self._generated(row, found, self._drawn(one, row, [state[index] for state in states]))
+            self._generated(
+                row, found, self._drawn(one, row, [state[index] for state in states]), decoding.max_new_tokens
+            )
             for index, (one, row, found) in enumerate(zip(encoded, written, spliced.stretches, strict=True))
         ]
 
@@ -210,17 +212,20 @@ class CrabNetwork:
             **sampling,
         )
 
-    def _generated(self, written: list[int], stretches: tuple[Stretch, ...], extras: Mapping[str, object]) -> Generated:
-        """One row's text up to its end token, with spans counted without padding."""
+    def _generated(
+        self, written: list[int], stretches: tuple[Stretch, ...], extras: Mapping[str, object], asked: int = 0
+    ) -> Generated:
+        """One row's text up to its end token, with spans counted without padding; `asked` tokens were allowed."""
         ended = self.chat.end_id in written
         ids = written[: written.index(self.chat.end_id)] if ended else written
+        cut = "length" if len(written) >= asked else "positions"
         first = stretches[0].start
         return Generated(
             text=self.chat.decode(ids),
             token_ids=tuple(ids),
             spans=tuple(Span(s.kind, s.start - first, s.end - first, s.index) for s in stretches),
             prompt_tokens=stretches[-1].end - first,
-            stopped="eos" if ended else "length",
+            stopped="eos" if ended else cut,
             extras=extras,
         )
 

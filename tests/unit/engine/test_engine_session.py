@@ -149,9 +149,16 @@ def test_a_long_clip_is_sampled_and_its_times_are_true(model: Model, tmp_path: P
     assert result.notes == ("the clip lasts 20 s and the model knows 10 s: it was sampled at 10 places, 2.0 s apart",)
 
 
-def test_text_that_was_cut_is_told(model: Model, family: FakeFamily, clip: Path) -> None:
-    family.network.stopped = "length"
-    assert model.infer(Request(clip, "avcap")).notes == ("the text was cut after 7 tokens: raise --max-new-tokens",)
+@pytest.mark.parametrize(
+    ("stopped", "cure"),
+    [
+        ("length", "raise --max-new-tokens"),
+        ("positions", "the model has no more positions, a shorter question leaves more"),
+    ],
+)
+def test_text_that_was_cut_is_told(model: Model, family: FakeFamily, clip: Path, stopped: str, cure: str) -> None:
+    family.network.stopped = stopped
+    assert model.infer(Request(clip, "avcap")).notes == (f"the text was cut after 7 tokens: {cure}",)
 
 
 def test_text_that_cannot_be_read_is_told(model: Model, family: FakeFamily, clip: Path) -> None:

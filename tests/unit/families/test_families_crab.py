@@ -153,6 +153,8 @@ def test_new_tokens_end_where_the_positions_do(network):
     prompt = Prompt((Part("text", "z" * 480),))
     generated = network.generate(Encoded({}), prompt, Decoding(max_new_tokens=400))
     assert generated.prompt_tokens + len(generated.token_ids) <= 512
+    assert generated.stopped == "positions"  # a higher limit would not help
+    assert network.generate(Encoded({}), prompt, Decoding(max_new_tokens=1)).stopped == "length"
 
 
 def test_characters_are_told_whole(network):
