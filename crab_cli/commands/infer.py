@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,49 @@ from crab_cli.bars import spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.files import planned, write
 from crab_cli.output import Output
+from crab_core.types import Decoding, Request, Result
 
 if TYPE_CHECKING:
-    from crab_core.types import Result
+    from crab_core.batch.worker import WorkerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which model is asked and how it computes and writes, as the options say."""
+
+    model: str
+    device: str
+    dtype: str
+    quantize: str
+    max_new_tokens: int | None
+    temperature: float
+    top_p: float
+    seed: int
+
+    def folder(self) -> Path:
+        """The model's folder; raises UsageError for a bad device, dtype or quantisation, ModelError for no model."""
+        from crab_core.engine.device import check_names
+        from crab_core.engine.resolve import folder_of
+
+        check_names(self.device, self.dtype, self.quantize)
+        return folder_of(self.model)
+
+    def spec(self, batch: int, decoders: int) -> WorkerSpec:
+        """What a worker for many clips needs; raises what `folder` raises."""
+        from crab_core.batch.worker import WorkerSpec
+
+        return WorkerSpec(
+            model=self.folder(),
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            batch=batch,
+            decoders=decoders,
+        )
 
 
 def command(
@@ -80,41 +121,38 @@ def command(
       crab infer street.mp4 --task avvp --json > street.json
       crab infer clips --task ave -o results --workers 2
     """
-    from crab_core.engine.checks import probe_for, task_of
-    from crab_core.engine.device import check_names
-    from crab_core.engine.resolve import folder_of
-    from crab_core.types import Decoding, Request
-
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
     request = Request(clip, task, question, audio, require_audio=require_audio, reasoning=reasoning)
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed)
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):
-        from crab_core.batch.worker import WorkerSpec
+        infer_many(clip, request, asked.spec(batch or 0, decoders), many, out, formats, output)
+    else:
+        many.refuse_single(clip)
+        _infer_one(request, asked, out, formats, output)
 
-        check_names(device, dtype, quantize)
-        sampling = (max_new_tokens, temperature, top_p, seed)
-        spec = WorkerSpec(folder_of(model), device, dtype, quantize, *sampling, batch or 0, decoders)
-        infer_many(clip, request, spec, many, out, formats, output)
-        return
-    many.refuse_single(clip)
-    # cheap checks first: a mistake is told before torch is imported and weights are read
-    chosen = task_of(request)
-    check_names(device, dtype, quantize)
-    folder = folder_of(model)
-    probe_for(request, chosen)
-    files = planned(out, formats, clip)
-    decoding = Decoding(max_new_tokens or chosen.max_new_tokens, temperature, top_p, seed)
+
+def _infer_one(request: Request, asked: Asked, out: Path | None, formats: list[str] | None, output: Output) -> None:
+    """Answer about one clip; cheap checks first: a mistake is told before torch is imported and weights are read."""
+    from crab_core.engine.checks import probe_for, task_of
+
+    task = task_of(request)
+    folder = asked.folder()
+    probe_for(request, task)
+    files = planned(out, formats, request.clip)
 
     from crab_core.engine.session import load
 
     with spinner(output, f"loading {folder.name}") as listen:
-        loaded = load(folder, device=device, dtype=dtype, quantize=quantize, on_progress=listen)
+        loaded = load(folder, device=asked.device, dtype=asked.dtype, quantize=asked.quantize, on_progress=listen)
     output.detail(f"loaded in {loaded.load_s:.2f} s")
-    result = loaded.infer(request, decoding, output.stream(chosen))
+    tokens = asked.max_new_tokens or task.max_new_tokens
+    decoding = Decoding(tokens, asked.temperature, asked.top_p, asked.seed)
+    result = loaded.infer(request, decoding, output.stream(task))
+    output.result(result)  # before the files: a full disk must not cost the answer
     for path in files:
         write(result, path)
-    output.result(result)
     refuse_silence(result)
 
 

@@ -142,3 +142,15 @@ def test_damaged_weights(crab, family: FakeFamily, clip: Path, tmp_path: Path) -
     said = crab("infer", clip, "Who?", "-m", folder)
     assert said.code == 4 and "is damaged: sha256" in said.err and len(said.err.splitlines()) == 2
     assert family.loads == []
+
+
+def test_a_full_disk_does_not_cost_the_answer(
+    infer, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    said = infer(clip, "Who?", "-o", tmp_path / "out")
+    assert (said.code, said.out) == (5, "dog\n")
+    assert "No space left on device" in said.err
