@@ -34,7 +34,7 @@ def load_clip(
         pictures = _pictures(found, view, frame_size)
     with telling(audio_path or path):
         sound = _sound(found, view, audio_path)
-    if found.has_video and not len(pictures.frames) and view.frame_times_s and not (sound and sound.has_samples):
+    if found.has_video and view.frame_times_s and not len(pictures.frames) and _is_void(sound):
         raise InputError(f"nothing in {shown(path)} can be decoded", hint="Download or copy it again, or convert it.")
     audio, sound_notes = _state(found, view, sound, audio_path)
     return Clip(
@@ -73,6 +73,17 @@ def _sound(found: Probe, view: View, audio_path: Path | None) -> Sound | None:
     return sound
 
 
+def _is_void(sound: Sound | None) -> bool:
+    """True without any sample, or if all that a broken track gave is silence, with which decoders fill gaps."""
+    if sound is None or not sound.has_samples:
+        return True
+    return bool(sound.notes) and _is_silent(sound)
+
+
+def _is_silent(sound: Sound) -> bool:
+    return bool(len(sound.waveform)) and float(np.abs(sound.waveform).max()) < _SILENCE
+
+
 def _state(
     found: Probe, view: View, sound: Sound | None, audio_path: Path | None
 ) -> tuple[AudioState, tuple[str, ...]]:
@@ -82,7 +93,7 @@ def _state(
     if not sound.has_samples:
         return "absent", (*sound.notes, "the sound track is empty")
     notes = sound.notes + _mismatch(found, audio_path)
-    if len(sound.waveform) and float(np.abs(sound.waveform).max()) < _SILENCE:
+    if _is_silent(sound):
         return "silent", (*notes, _silence(found, view, audio_path))
     return ("used" if audio_path is None else "replaced"), notes
 

@@ -297,6 +297,25 @@ def test_broken_sound_is_zero_where_it_is_broken(make, tmp_path: Path) -> None:
     assert np.array_equal(clip.waveform[34_000:], whole.waveform[34_000:])
 
 
+@pytest.mark.parametrize("loudness", [0.0, 1.0], ids=["silence", "tones"])
+def test_broken_pictures_beside_broken_silence_are_no_clip(make, tmp_path: Path, loudness: float) -> None:
+    source = make(f"both-{loudness}.mp4", Movie(drawings(40)), Sound(tones(4) * loudness))
+    data = bytearray(source.read_bytes())
+    for kind, first in (("video", 0), ("audio", 40)):
+        with av.open(str(source)) as container:
+            packets = [(p.pos, p.size) for p in container.demux(**{kind: 0}) if p.size][first:]
+        for pos, size in packets:
+            data[pos : pos + size] = b"\xff" * size
+    path = tmp_path / "ruined.mp4"
+    path.write_bytes(data)
+    view = View((0.0, 1.0), ((0.0, 4.0),))
+    if loudness:  # what can be heard is used
+        assert load_clip(path, view).audio == "used"
+        return
+    with pytest.raises(InputError, match=r"nothing in '.*ruined.mp4' can be decoded"):
+        load_clip(path, view)
+
+
 def test_cut_off_file_with_its_index_in_front_gives_what_is_there(make, tmp_path: Path) -> None:
     source = make("front.mp4", Movie(drawings(100)), Sound(tones(4)), options={"movflags": "+faststart"})
     path = tmp_path / "cut.mp4"
