@@ -30,13 +30,13 @@ from crab_core.world.bank import load_bank
 from crab_core.world.scene import fingerprint
 
 
-def tests(clips: int, held_out: Path | None) -> dict[str, WorldTest]:
+def tests(clips: int, questions: int, held_out: Path | None) -> dict[str, WorldTest]:
     """What is measured, by the name that stands behind each table's title."""
-    usual = WorldTest(clips=clips)
-    few = replace(usual, clips=max(1, clips * 3 // 10), other_clip=False)
+    usual = WorldTest(clips=clips, questions=questions, batch=64, other_clip=False)
+    few = replace(usual, clips=max(1, clips // 5))
     named = {
         "unseen clips": usual,
-        "unseen clips, phrasings never trained on": replace(few, held_out_phrasing=True),
+        "unseen clips, phrasings never trained on": replace(few, held_out_phrasing=True, other_clip=True),
         "unseen backgrounds, turns and hues": replace(few, split="geometry"),
     }
     if held_out is not None:
@@ -71,10 +71,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--questions", type=int, default=4, help="on each clip")
     parser.add_argument("--held-out", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    named = tests(options.clips, options.held_out)
+    named = tests(options.clips, options.questions, options.held_out)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as workers:
         parts = workers.map(measured, repeat(options.model), named, named.values())
         tables = [table for part in parts for table in part]

@@ -28,7 +28,6 @@ RUN: Mapping[str, str] = {
 }
 DATA: Mapping[str, str] = {
     "clips": "how many clips of the split `train` are rendered",
-    "validation_clips": "reserved: no stage reads it yet, `benchmarks/world_scores.py` measures on clips of its own",
     "seed": "other clips for another number",
     "short_share": "share of clips that last 4 to 9 s in place of 10 s",
     "processes": "that render; 0 is one for each core",

@@ -85,11 +85,11 @@ class Training:
 
     def train(self, model: CrabModel, stage: Stage) -> None:
         """One stage, from its last checkpoint if there is one, and its model folder."""
-        from crab_core.train.network import add_ilora, only_train, soften, write_model
+        from crab_core.train.network import add_ilora, only_train, write_model
 
         torch.manual_seed(self.settings.seed)
         if stage == next((one for one in self.settings.stages if one.kind == "language"), None):
-            soften(model)
+            self.introduce(model)
         if stage.ilora is not None and model.config.ilora is None:
             model = add_ilora(model, stage.ilora)
         trained = only_train(model, stage.train)
@@ -126,6 +126,15 @@ class Training:
         features = self.features(model)
         rows = RowMaker(self.tokenizer, model, self.scenes, stage)
         return LanguageStage(model, stage.answer_weight), language_batches(features, self.targets.seconds, rows, seed)
+
+    def introduce(self, model: CrabModel) -> None:
+        """Makes a new LLM and the rows that it will read fit for each other, before its first stage."""
+        from crab_core.train.naming import class_directions
+        from crab_core.train.network import match_alike, name_rows, soften
+
+        soften(model)
+        match_alike(model)
+        name_rows(model, class_directions(model, self.features(model), self.targets, self.tokenizer))
 
     @cached_property
     def plan(self) -> PoolPlan:

@@ -75,6 +75,22 @@ def soften(model: CrabModel) -> None:
             projector.mlp[-1].bias.mul_(ROW_SCALE)
 
 
+def match_alike(model: CrabModel) -> None:
+    """Lets every new attention head begin with its keys equal to its queries: tokens attend to what they are like."""
+    with torch.no_grad():
+        for layer in model.llm.model.layers:
+            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+
+
+def name_rows(model: CrabModel, directions: Mapping[int, torch.Tensor]) -> None:
+    """Gives the tokens of class names the directions (W,) that the projectors' rows have for these classes."""
+    embedding = model.llm.get_input_embeddings().weight
+    with torch.no_grad():
+        length = embedding.norm(dim=1).mean()
+        for token, direction in directions.items():
+            embedding[token] = direction / direction.norm() * length
+
+
 def part_of(name: str) -> str | None:
     """The part of the network that a parameter belongs to: `llm.model.layers.0...lora_A` -> `ilora`."""
     if LORA_MARK in name:

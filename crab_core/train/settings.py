@@ -19,17 +19,16 @@ TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the 
 
 @dataclass(frozen=True, slots=True)
 class WorldData:
-    """Clips of the generated world: `clips` to learn from, `validation_clips` to watch; `processes` render them."""
+    """Clips of the generated world: `clips` to learn from; `processes` render them."""
 
     clips: int = 12_000
-    validation_clips: int = 400
     seed: int = 0
     short_share: float = 0.15
     processes: int = 2
 
     def __post_init__(self) -> None:
-        if self.clips < 1 or self.validation_clips < 1:
-            raise ValueError(f"clips and validation_clips must be at least 1, got {self.clips, self.validation_clips}")
+        if self.clips < 1:
+            raise ValueError(f"clips must be at least 1, got {self.clips}")
         if not 0 <= self.short_share < 1:
             raise ValueError(f"short_share must be at least 0 and below 1, got {self.short_share}")
         if self.seed < 0 or self.processes < 0:

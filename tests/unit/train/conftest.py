@@ -23,7 +23,7 @@ network:
     tie_word_embeddings: true
   time_tags: 10
   media: {seconds: 10, frame_px: 112}
-data: {clips: 6, validation_clips: 2, short_share: 0.4, processes: 1}
+data: {clips: 6, short_share: 0.4, processes: 1}
 stages:
   - {name: visual, kind: visual, steps: 4, batch: 4, warmup: 1, train: [visual_encoder, vl_projector, tags]}
   - {name: audio, kind: audio, steps: 4, batch: 4, warmup: 1, train: [audio_encoder, al_projector, tags]}

@@ -113,5 +113,5 @@ def test_all_mistakes_of_a_config_are_told_together(tiny_config: Path, tmp_path:
     told = "\n".join(caught.value.mistakes)
     assert "did you mean 'steps'" in told
     assert "no part is called 'head'" in told
-    assert "clips and validation_clips must be at least 1" in told
+    assert "clips must be at least 1" in told
     assert not (tmp_path / "never").exists()
