@@ -106,7 +106,12 @@ class Training:
             on_progress=self.on_progress,
         )
         model.eval()
-        facts = {"stage": stage.name, "seconds": round(time.monotonic() - began), "curve": curve}
+        facts = {
+            "stage": stage.name,
+            "seconds": round(time.monotonic() - began),
+            "generator": fingerprint(load_bank()),
+            "curve": curve,
+        }
         write_model(model, self.tokenizer, self.stage_folder(stage), self.settings, facts)
 
     def task_of(self, model: CrabModel, stage: Stage) -> tuple[torch.nn.Module, Any]:

@@ -17,8 +17,8 @@ from crab_core.progress import Note, Progress
 
 RECIPE = yaml.safe_load((Path(__file__).parents[2] / "examples" / "train" / "mini.yaml").read_text(encoding="utf-8"))
 STAGES = [
-    {"name": "see", "kind": "visual", "steps": 10},
-    {"name": "talk", "kind": "language", "steps": 20, "rate": 3e-4},
+    {"name": "see", "kind": "visual", "steps": 10, "train": ["visual_encoder"]},
+    {"name": "talk", "kind": "language", "steps": 20, "rate": 3e-4, "train": ["llm"]},
 ]
 SETTINGS = yaml.safe_dump({"name": "tiny", "network": RECIPE["network"], "stages": STAGES})
 

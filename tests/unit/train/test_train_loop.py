@@ -24,6 +24,7 @@ def test_a_run_leaves_an_ordinary_model_folder_after_every_stage(tiny_run: Path)
         header = verify(tiny_run / stage)
         assert header.name == "tiny"
         assert header.training["curve"], "the curve of the stage is kept"
+        assert len(header.training["generator"]) == 16
     config = read_header(tiny_run / "model").config
     assert config["ilora"]["heads"] == 2
     assert load(tiny_run / "model").header.note == "a test"
