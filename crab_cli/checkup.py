@@ -107,9 +107,8 @@ def _ffmpeg() -> str:
 
 
 def _model(name: str) -> str:
-    from crab_core.weights.folder import read_header, verify
-
     from crab_core.engine.resolve import folder_of
+    from crab_core.weights.folder import read_header, verify
 
     folder = folder_of(name)
     verify(folder)
