@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crab_core.engine.session import Model, load
     from crab_core.errors import CrabError
-    from crab_core.types import Answer, Box, Clip, Decoding, Event, Failure, Request, Result
+    from crab_core.types import Answer, Box, Clip, Decoding, Event, Failure, Mask, Request, Result
 
 __version__ = "0.1.0"
 
@@ -23,11 +23,13 @@ _HOMES = {
     "load": "crab_core.engine.session",
     "Model": "crab_core.engine.session",
     "CrabError": "crab_core.errors",
-    **dict.fromkeys(("Answer", "Box", "Clip", "Decoding", "Event", "Failure", "Request", "Result"), "crab_core.types"),
+    **dict.fromkeys(
+        ("Answer", "Box", "Clip", "Decoding", "Event", "Failure", "Mask", "Request", "Result"), "crab_core.types"
+    ),
 }
 
 __all__ = [
-    "Answer", "Box", "Clip", "CrabError", "Decoding", "Event", "Failure", "Model", "Request", "Result", "load",
+    "Answer", "Box", "Clip", "CrabError", "Decoding", "Event", "Failure", "Mask", "Model", "Request", "Result", "load",
 ]  # fmt: skip
 
 

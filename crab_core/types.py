@@ -155,6 +155,88 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """The pixels of the original frame that belong to something at a time; none of them if nothing does.
+
+    `size` is (width, height) of the frame, `counts` COCO's compressed run lengths of the pixels, column by column, so
+    that a mask takes little memory however large the frame. `score` is the mean probability inside, 0 of an empty mask.
+    `class_index` is the place of a semantic class in its palette, None for other masks.
+    """
+
+    label: str
+    time_s: float
+    size: tuple[int, int]
+    counts: str
+    score: float = 0.0
+    class_index: int | None = None
+
+    def __post_init__(self) -> None:
+        width, height = self.size
+        if min(width, height) < 1 or sum(_runs(self.counts)) != width * height:
+            raise ValueError(f"the run lengths '{self.counts[:20]}' are no mask of {width} x {height} pixels")
+
+    @classmethod
+    def of(
+        cls,
+        label: str,
+        time_s: float,
+        pixels: npt.NDArray[np.bool_],
+        score: float = 0.0,
+        class_index: int | None = None,
+    ) -> Mask:
+        """The mask of pixels (H, W) that are true inside."""
+        import numpy as np
+        from pycocotools import mask as coco
+
+        counts = coco.encode(np.asfortranarray(pixels, dtype=np.uint8))["counts"].decode("ascii")
+        return cls(label, time_s, (pixels.shape[1], pixels.shape[0]), counts, score, class_index)
+
+    @property
+    def pixels(self) -> npt.NDArray[np.bool_]:
+        """(H, W), true inside."""
+        from pycocotools import mask as coco
+
+        inside: npt.NDArray[np.bool_] = coco.decode(self.to_rle()).astype(bool)
+        return inside
+
+    @property
+    def area_px(self) -> int:
+        """How many pixels are inside."""
+        return sum(_runs(self.counts)[1::2])
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """The smallest (x0, y0, x1, y1) that holds all pixels, ends exclusive; None of an empty mask."""
+        from pycocotools import mask as coco
+
+        x, y, width, height = (int(number) for number in coco.toBbox(self.to_rle()))
+        return (x, y, x + width, y + height) if self.area_px else None
+
+    def to_rle(self) -> dict[str, Any]:
+        """The mask as pycocotools and other readers of COCO take it: `{"size": [H, W], "counts": "..."}`."""
+        return {"size": [self.size[1], self.size[0]], "counts": self.counts}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `rle` is what `to_rle` gives."""
+        return {
+            "label": self.label,
+            "time_s": self.time_s,
+            "score": self.score,
+            "class_index": self.class_index,
+            "area_px": self.area_px,
+            "rle": self.to_rle(),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Mask:
+        """The mask that `to_dict` wrote; raises ValueError if the run lengths do not fill the frame."""
+        rle = document["rle"]
+        height, width = (int(side) for side in rle["size"])
+        values = (document["label"], document["time_s"], (width, height), rle["counts"])
+        return cls(*values, document.get("score", 0.0), document.get("class_index"))
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What a task's reader found in the model's text; `problems` says what could not be read and why."""
 
@@ -186,7 +268,8 @@ class Decoding:
 class Request:
     """One thing to do: a clip, a task by name and, for tasks that need one, a question.
 
-    `audio_path` replaces the clip's sound. `reasoning` asks for the reasons before a short answer.
+    `audio_path` replaces the clip's sound. `reasoning` asks for the reasons before a short answer. A task about single
+    pictures is done at the seconds `at_s`, else every `every_s` seconds.
     """
 
     clip: Path
@@ -196,6 +279,12 @@ class Request:
     id: str | None = None
     require_audio: bool = False
     reasoning: bool = True
+    at_s: tuple[float, ...] = ()
+    every_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.every_s < float("inf"):
+            raise ValueError(f"every_s must be a number above 0, got {self.every_s}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +305,15 @@ class Result:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seed: int = 0
+    masks: tuple[Mask, ...] = ()
     schema: str = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values, keys in reading order."""
         from dataclasses import asdict
 
-        document = asdict(self)
+        document = asdict(replace(self, masks=()))
+        document["masks"] = [mask.to_dict() for mask in self.masks]
         document["timings_s"] = {stage: round(spent, 4) for stage, spent in self.timings_s.items()}
         document["seconds"] = round(self.seconds, 4)
         return {"schema": document.pop("schema"), **document}
@@ -239,6 +330,7 @@ class Result:
         values["answer"] = Answer(**values["answer"]) if values["answer"] else None
         values["events"] = tuple(Event(**event) for event in values["events"])
         values["boxes"] = tuple(Box(**box) for box in values["boxes"])
+        values["masks"] = tuple(Mask.from_dict(mask) for mask in values.get("masks", ()))
         values["notes"] = tuple(values.get("notes", ()))
         return cls(**values)
 
@@ -255,3 +347,24 @@ class Failure:
     stage: str
     error_type: str
     message: str
+
+
+def _runs(counts: str) -> list[int]:
+    """COCO's run lengths: 5 bits a letter from 48 on, from the third run on its difference to the last but one."""
+    runs: list[int] = []
+    number = shift = 0
+    for letter in counts:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            return [-1]
+        number |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            number -= 1 << shift
+        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+        if runs[-1] < 0:
+            return [-1]
+        number = shift = 0
+    return runs if not shift else [-1]

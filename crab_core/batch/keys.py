@@ -67,7 +67,9 @@ def content(path: Path, *, full: bool = False) -> str:
 
 
 def _key(contents: list[str], request: Request, options: Mapping[str, object]) -> Key:
-    asked = [request.task, request.question, request.require_audio, request.reasoning]
+    asked: list[object] = [request.task, request.question, request.require_audio, request.reasoning]
+    if request.at_s or request.every_s != 1.0:  # named only where they differ, so that older folders are resumed
+        asked += [request.at_s, request.every_s]
     document = json.dumps([contents, asked, dict(sorted(options.items()))], default=str)
     return Key(_hashed(document, WORK_LETTERS), name_of(request.id or request.clip.name))
 

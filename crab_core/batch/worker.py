@@ -125,7 +125,8 @@ class Worker:
 
         def decode() -> None:
             task, _ = seen.prompt(request, prepared.watch)
-            seen.decode(task, prepared.watch)
+            if task.moment is None:  # else its pictures are decoded one by one, so that memory holds few
+                seen.decode(task, prepared.watch)
             prepared.task, prepared.seen = task, seen
 
         _attempt(prepared, decode)
@@ -139,10 +140,11 @@ class Worker:
 
     def _answer(self, task: Task, group: list[_Prepared]) -> None:
         """Answer the clips of one task together, or one by one if that fails, so that each failure is its own."""
-        for one in group:
-            _attempt(one, lambda one=one: one.seen.encode(task, one.watch))  # type: ignore[misc]
+        if task.moment is None:
+            for one in group:
+                _attempt(one, lambda one=one: one.seen.encode(task, one.watch))  # type: ignore[misc]
         waiting = [one for one in group if one.outcome is None]
-        if len(waiting) > 1 and self._together(task, waiting):
+        if len(waiting) > 1 and task.moment is None and self._together(task, waiting):
             return
         for one in waiting:
             _attempt(one, lambda one=one: self._alone(task, one))  # type: ignore[misc]

@@ -20,6 +20,7 @@ from crab_core.engine.stopwatch import Stopwatch
 from crab_core.errors import ModelError, UsageError
 from crab_core.families._base import HeadsNetwork
 from crab_core.progress import Listener, Progress, ignore
+from crab_core.tasks.pictures import at_second
 from crab_core.types import Clip, Decoding, Prompt, Request
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def look_at_heads(
     task, prompt = seen.prompt(request, watch)
     decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
     _, clip, encoded = seen.encode(task, watch)
+    if task.moment is not None:
+        prompt, encoded = at_second(prompt, 1), encoded.at(0)
     asked = _Asked(seen, request, inside, task, prompt, encoded, decoding)
     on_progress(Progress("answer", 0, 1, "answers", clip.path.name))
     with memory_told(f"looking at the heads for '{clip.path}'"):

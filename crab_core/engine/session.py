@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from crab_core.engine.checks import probe_for, require, task_of
 from crab_core.engine.memory import check_fits, memory_told
+from crab_core.engine.moments import answer_at_moments
 from crab_core.engine.notes import notes_of
 from crab_core.engine.stopwatch import Stopwatch
 from crab_core.errors import ModelError
+from crab_core.families._base import SharingNetwork
 from crab_core.progress import Listener, Note, Progress, ignore
 from crab_core.types import Canvas, Clip, Decoding, Prompt, Request, Result, View
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from crab_core.weights.folder import Header
 
 DEFAULT_MODEL = "mini"
+KEPT_VIEWS = 8  # of a clip, with their encodings
 DIRECT = "direct"  # the wording profile that asks for an answer without reasoning
 
 
@@ -98,13 +101,14 @@ class Model:
         decoding: Decoding | None = None,
         on_text: OnText | None = None,
         watch: Stopwatch | None = None,
+        on_progress: Listener = ignore,
     ) -> Result:
         """The result of one request; `on_text` hears the text piece by piece while it is written.
 
         `watch`, if given, tells which stage failed. Raises UsageError for a wrong task or question, InputError for a
         bad file, ResourceError if memory runs out.
         """
-        return Seen(self, request).answer(request, decoding, on_text, watch or Stopwatch())
+        return Seen(self, request).answer(request, decoding, on_text, watch or Stopwatch(), on_progress)
 
 
 @dataclass
@@ -115,7 +119,7 @@ class Seen:
     request: Request
     _probe: Probe | None = None
     _clips: dict[View, Clip] = field(default_factory=dict)
-    _encodings: dict[str, tuple[View, Encoded]] = field(default_factory=dict)
+    _encodings: dict[tuple[View, str], Encoded] = field(default_factory=dict)
 
     def ask(
         self,
@@ -158,23 +162,47 @@ class Seen:
 
         May run in a thread of its own while the network is busy with another clip.
         """
-        network = self.model.network
-        with watch("probe"):
-            self._probe = self._probe or probe_for(self.request, task)
-            view = network.view(task.name, self._probe.duration_s)
-        with watch("decode"):
-            clip = self._clips[view] = self._clips.get(view) or self._decoded(view)
-            require(self.request, task, sound=clip.has_sound, picture=clip.has_frames)
-        return view, clip
+        view = self.model.network.view(task.name, self.probe(task, watch).duration_s)
+        return view, self.decode_view(task, view, watch)
 
     def encode(self, task: Task, watch: Stopwatch) -> tuple[View, Clip, Encoded]:
         """The clip decoded and encoded for a task: from memory, else now."""
-        if task.name not in self._encodings:
-            view, clip = self.decode(task, watch)
+        view, _ = self.decode(task, watch)
+        return view, *self.encode_view(task, view, watch)
+
+    def probe(self, task: Task, watch: Stopwatch) -> Probe:
+        """What the file holds, if that is enough for the task."""
+        with watch("probe"):
+            self._probe = self._probe or probe_for(self.request, task)
+            require(self.request, task, sound=self._probe.has_audio, picture=self._probe.has_video)
+        return self._probe
+
+    def decode_view(self, task: Task, view: View, watch: Stopwatch) -> Clip:
+        """What a view shows of the clip: from memory, else decoded now. The last few views are kept."""
+        with watch("decode"):
+            clip = self._clips.pop(view) if view in self._clips else self._decoded(view)
+            self._clips[view] = clip  # the one used last stands last
+            for old in list(self._clips)[:-KEPT_VIEWS]:
+                del self._clips[old]
+            require(self.request, task, sound=clip.has_sound, picture=clip.has_frames)
+        return clip
+
+    def encode_view(self, task: Task, view: View, watch: Stopwatch) -> tuple[Clip, Encoded]:
+        """What a view shows, decoded and encoded for a task: from memory, also from that of another task, else now."""
+        clip = self.decode_view(task, view, watch)
+        network = self.model.network
+        sight = network.sight(task.name) if isinstance(network, SharingNetwork) else task.name
+        key = view, sight
+        encoded = self._encodings.pop(key, None)
+        if encoded is None and sight == "" and isinstance(network, SharingNetwork):
+            encoded = next((network.for_text(e) for (seen, _), e in self._encodings.items() if seen == view), None)
+        if encoded is None:
             with watch("encode"), memory_told(f"looking at '{clip.path}'"):
-                self._encodings[task.name] = view, self.model.network.encode(clip, task.name)
-        view, encoded = self._encodings[task.name]
-        return view, self._clips[view], encoded
+                encoded = network.encode(clip, task.name)
+        self._encodings[key] = encoded
+        for old in [k for k in self._encodings if k[0] not in self._clips]:
+            del self._encodings[old]
+        return clip, encoded
 
     def prompt(self, request: Request, watch: Stopwatch) -> tuple[Task, Prompt]:
         """The task of a request and what is said to the network; raises UsageError for a question it cannot take."""
@@ -182,11 +210,20 @@ class Seen:
             task = task_of(request)
             return task, task.wording(request.question, self.model.header.profile if request.reasoning else DIRECT)
 
-    def answer(self, request: Request, decoding: Decoding | None, on_text: OnText | None, watch: Stopwatch) -> Result:
+    def answer(
+        self,
+        request: Request,
+        decoding: Decoding | None,
+        on_text: OnText | None,
+        watch: Stopwatch,
+        on_progress: Listener = ignore,
+    ) -> Result:
         """The result of a request about this clip; `ask` is this with fewer words."""
         began = time.perf_counter()
         task, prompt = self.prompt(request, watch)
         decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
+        if task.moment is not None:
+            return answer_at_moments(self, request, task, decoding, on_text, watch, on_progress)
         _, clip, encoded = self.encode(task, watch)
         with watch("generate"), memory_told(f"answering about '{clip.path}'"):
             generated = self.model.network.generate(encoded, prompt, decoding, on_text)
@@ -195,8 +232,7 @@ class Seen:
 
     def read(self, request: Request, task: Task, generated: Generated, decoding: Decoding, watch: Stopwatch) -> Result:
         """What the network wrote about this encoded clip as a result; its seconds are those of the watch's stages."""
-        view, _ = self._encodings[task.name]
-        clip = self._clips[view]
+        view, clip = self.decode(task, watch)
         with watch("read"):
             reading = task.read(generated.text, _canvas(view, clip))
         return Result(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 OnText = Callable[[str], None]
+MASK_LOGITS = "mask_logits"  # where `Generated.extras` has the mask that was drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,20 @@ class Encoded:
     """A clip as query tokens: for each medium (T, Q, D) rows of the LLM's width.
 
     For a task that draws masks, `capability` names what the network must have learnt for it, and `layers` are the
-    picture's feature maps (1, P, D) at the depths that its mask decoder reads.
+    frames' feature maps (N, P, D) at the depths that its mask decoder reads; masks are drawn on the first frame.
     """
 
     features: Mapping[Medium, torch.Tensor]
     capability: str = ""
     layers: tuple[torch.Tensor, ...] = ()
+
+    def at(self, index: int) -> Encoded:
+        """The same with frame `index` as the picture: as medium `image` (1, Q, D), and the one masks are drawn on."""
+        if "video" not in self.features:
+            return self
+        picture: dict[Medium, torch.Tensor] = {"image": self.features["video"][index : index + 1]}
+        layers = tuple(layer[index : index + 1] for layer in self.layers)
+        return Encoded({**self.features, **picture}, self.capability, layers)
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,28 @@ class Family(Protocol):
 
         Raises ModelError if the header is unknown, WeightsMismatch if tensors are lacking or unknown.
         """
+
+
+@runtime_checkable
+class MaskNetwork(Protocol):
+    """A network that draws masks, which are in `Generated.extras` as `mask_logits` (K, h, w) float32.
+
+    K is 1 for one mask, above 0 inside, else the number of classes with the background as class 0.
+    """
+
+    def force(self, encoded: Encoded, prompt: Prompt, answer: str) -> Generated:
+        """What `generate` would have given, had the network written this answer."""
+
+
+@runtime_checkable
+class SharingNetwork(Protocol):
+    """A network whose encodings serve several tasks."""
+
+    def sight(self, task: str) -> str:
+        """Tasks of the same name share encodings of the same view; raises ModelError if it cannot do the task."""
+
+    def for_text(self, encoded: Encoded) -> Encoded:
+        """What a task of sight "" would have encoded, of an encoding of any sight."""
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from crab_core.errors import ModelError, UsageError
+from crab_core.families._base import MASK_LOGITS
 from crab_core.nn.mask_decoder import LEVELS
 
 if TYPE_CHECKING:
     from crab_core.families._base import Encoded
     from crab_core.nn.crab import CrabModel
 
-MASK_LOGITS = "mask_logits"
 TASK_CAPABILITY: Mapping[str, str] = {"s4": "avs", "ms3": "avs", "ref-avs": "avs", "avss": "avss"}
 
 
@@ -74,6 +74,6 @@ def drawn(
         return {}
     return {
         MASK_LOGITS: model.capabilities[one.capability].draw(
-            torch.stack([states[index] for index in said])[None], one.layers
+            torch.stack([states[index] for index in said])[None], [layer[:1] for layer in one.layers]
         )[0]
     }

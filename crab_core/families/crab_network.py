@@ -65,7 +65,7 @@ class CrabNetwork:
     def encode(self, clip: Clip, task: str) -> Encoded:
         """The clip as tokens, `video` (N, Q, W) and `audio` (S, Q, W), without those that it lacks.
 
-        A task that draws masks draws on the first frame, which is also there as `image` (1, Q, W).
+        For a task that draws masks the first frame is also there as `image` (1, Q, W).
         """
         hears = clip.has_sound and clip.sound_windows_s
         return self.encode_tensors(
@@ -73,6 +73,14 @@ class CrabNetwork:
             frames=self._pictures(clip) if clip.has_frames else None,
             banks=self._banks(clip) if hears else None,
         )
+
+    def sight(self, task: str) -> str:
+        """The capability that the task needs, empty for text; raises ModelError if the model lacks it."""
+        return capability_for(task, self.model)
+
+    def for_text(self, encoded: Encoded) -> Encoded:
+        """The same tokens, for a task that only writes."""
+        return replace(encoded, capability="", layers=())
 
     @torch.inference_mode()
     def encode_tensors(
@@ -85,7 +93,7 @@ class CrabNetwork:
         if frames is not None and capability:
             features["video"], deep = self.model.see_deeply(frames)
             features["image"] = features["video"][:1]
-            layers = tuple(layer[:1] for layer in deep)
+            layers = deep
         elif frames is not None:
             features["video"] = self.model.see(frames)
         if banks is not None:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from crab_core.types import Canvas, Prompt, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What belongs to a question about one picture, at a moment of the clip.
+
+    `window_s` is the length of the clips on which such questions were learnt. A prompt that shows the video shows that
+    window; one that shows only the picture plays `heard_s` seconds of sound, by profile, where 1 is the second that
+    begins at the moment and more are of the window. `told(label, ordinal)` is the answer that a network should have
+    written to draw a mask of the label at the `ordinal` ("first", ...) second; None for tasks without masks.
+    """
+
+    window_s: int = 10
+    heard_s: Mapping[str, int] = field(default_factory=dict)
+    told: Callable[[str, str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +29,8 @@ class Task:
 
     `wording(question, profile)` gives the prompt; `read(text, canvas)` turns the model's text into a reading and
     never raises for a strange text. `needs_question` asks the user for one; `listens` and `looks` say which media
-    the task cannot do without.
+    the task cannot do without. A task with a `moment` is asked about single pictures, where the word `<second>` of its
+    wording stands for the picture's second of the window ("first", ...).
     """
 
     name: str
@@ -26,3 +42,4 @@ class Task:
     listens: bool = False
     looks: bool = False
     max_new_tokens: int = 256
+    moment: Moment | None = None

@@ -16,7 +16,7 @@ from crab_core.types import Part, Prompt
 TRAIN, EVALUATION, QUICK_START, DIRECT = "train", "evaluation", "quick-start", "direct"
 PROFILES = (TRAIN, EVALUATION, QUICK_START, DIRECT)
 
-_TOKEN = re.compile(r"<(/?s|unk|(?:image|video|audio)(?:_start|_end)?|mask_(?:start|end|[0-5]))>", re.IGNORECASE)
+_TOKEN = re.compile(r"<(/?s|unk|(?:image|video|audio)(?:_start|_end)?|mask_(?:start|end|[0-5])|second)>", re.IGNORECASE)
 
 
 def of_video(instruction: str) -> Prompt:
