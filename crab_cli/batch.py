@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from crab_cli.bars import bars
-from crab_cli.files import planned, write
+from crab_cli.files import Target, writers_of
 from crab_cli.output import Output, event_row, table
 from crab_core.errors import UsageError
 from crab_core.types import Failure, Request, Result
@@ -43,9 +43,9 @@ class BatchOptions:
     gpus_per_worker: float | None = None
 
     def refuse_single(self, clip: Path) -> None:
-        """Raise UsageError if one of them was given for a single clip."""
+        """Raise UsageError if one of them was given for a single clip; replacing files is for one clip too."""
         for name, value in asdict(self).items():
-            if value != getattr(BatchOptions(), name):
+            if name != "overwrite" and value != getattr(BatchOptions(), name):
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} is for many clips, got '{clip}'", hint="Give a folder, a list or a table.")
 
@@ -76,19 +76,21 @@ def infer_many(
     from crab_core.batch.journal import Journal
     from crab_core.batch.record import model_hash, write_run
     from crab_core.batch.run import Run, Settings
-    from crab_core.registry import ENGINES, lookup
+    from crab_core.registry import ENGINES, TASKS, lookup
 
     if out is None:
         raise UsageError(f"'{source}' is many clips, and no folder was given", hint="Say where to: --out DIR")
     lookup(ENGINES, options.engine, kind="engine")
     items = _sharded(plan_of(source, asked, options.glob, out), options.shard, output)
-    suffixes = [path.suffix for path in planned(out, formats, Path("clip"))] if formats else []
+    writers = writers_of(formats) if formats else []
 
     def save(item: Item, result: Result) -> None:
-        for suffix in suffixes:
-            path = out / item.place / f"{result.task}{suffix}"
+        for writer in writers:
+            if writer.needs and writer.needs not in TASKS[result.task].load().produces:
+                continue
+            path = out / item.place / f"{result.task}{writer.suffix}"
             _make_folder(path.parent)
-            write(result, path)
+            Target(path, writer).write(result, item.request.clip)
 
     settings = Settings(options.fail_fast, options.retry_failed, options.overwrite, options.full_hash)
     engine = EngineOptions(options.workers, options.address, options.gpus_per_worker)

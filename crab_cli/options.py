@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from crab_core.registry import TASKS
+from crab_core.registry import TASKS, WRITERS
 
 
 def complete_task(incomplete: str) -> Iterator[tuple[str, str]]:
@@ -87,6 +87,10 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Al
 Formats = Annotated[
     list[str] | None,
     typer.Option(
-        "--format", "-f", metavar="FORMAT", help="What --out gets: json, tsv; may be repeated.", show_default="json"
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help=f"What --out gets: {', '.join(WRITERS)} or all; may be repeated.",
+        show_default="json",
     ),
 ]

@@ -20,7 +20,7 @@ Glob = Annotated[
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Many clips: stop at the first that fails.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Many clips: try those again that failed before.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Many clips: forget what --out holds and start anew.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds; many clips: start anew.")]
 FullHash = Annotated[
     bool, typer.Option("--full-hash", help="Many clips: tell them apart by every byte, not by 1 MiB of each.")
 ]

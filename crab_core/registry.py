@@ -38,6 +38,17 @@ TASKS: Mapping[str, Entry] = {
     "avcap": Entry("crab_core.tasks.avcap:TASK", "describe what is seen and heard"),
 }
 
+WRITERS: Mapping[str, Entry] = {
+    "json": Entry("crab_core.render.writers.json:WRITER", "everything, as one JSON document"),
+    "csv": Entry("crab_core.render.writers.tables:CSV", "events as a table, commas between columns"),
+    "tsv": Entry("crab_core.render.writers.tables:TSV", "events as a table, tabs between columns"),
+    "srt": Entry("crab_core.render.writers.subtitles:SRT", "events as SubRip subtitles"),
+    "vtt": Entry("crab_core.render.writers.subtitles:VTT", "events as WebVTT subtitles"),
+    "audacity": Entry("crab_core.render.writers.audacity:WRITER", "events as an Audacity label track"),
+    "elan": Entry("crab_core.render.writers.elan:WRITER", "events as ELAN tiers"),
+    "labelstudio": Entry("crab_core.render.writers.labelstudio:WRITER", "events as a Label Studio prediction"),
+}
+
 ENGINES: Mapping[str, Entry] = {
     "local": Entry("crab_core.batch.local:start", "this machine, one process or several"),
     "ray": Entry("crab_core.batch.ray_engine:start", "actors of a Ray cluster; needs the extra 'ray'"),

@@ -11,7 +11,7 @@ import typer
 from crab_cli import options, options_batch
 from crab_cli.bars import spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
-from crab_cli.files import planned, write
+from crab_cli.files import planned
 from crab_cli.output import Output
 from crab_core.types import Decoding, Request, Result
 
@@ -130,17 +130,19 @@ def command(
         infer_many(clip, request, asked.spec(batch or 0, decoders), many, out, formats, output)
     else:
         many.refuse_single(clip)
-        _infer_one(request, asked, out, formats, output)
+        _infer_one(request, asked, out, formats, overwrite, output)
 
 
-def _infer_one(request: Request, asked: Asked, out: Path | None, formats: list[str] | None, output: Output) -> None:
+def _infer_one(
+    request: Request, asked: Asked, out: Path | None, formats: list[str] | None, overwrite: bool, output: Output
+) -> None:
     """Answer about one clip; cheap checks first: a mistake is told before torch is imported and weights are read."""
     from crab_core.engine.checks import probe_for, task_of
 
     task = task_of(request)
     folder = asked.folder()
     probe_for(request, task)
-    files = planned(out, formats, request.clip)
+    files = planned(out, formats, request.clip, task.produces, overwrite=overwrite)
 
     from crab_core.engine.session import load
 
@@ -151,8 +153,8 @@ def _infer_one(request: Request, asked: Asked, out: Path | None, formats: list[s
     decoding = Decoding(tokens, asked.temperature, asked.top_p, asked.seed)
     result = loaded.infer(request, decoding, output.stream(task))
     output.result(result)  # before the files: a full disk must not cost the answer
-    for path in files:
-        write(result, path)
+    for file in files:
+        file.write(result, request.clip)
     refuse_silence(result)
 
 

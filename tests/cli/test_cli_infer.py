@@ -84,12 +84,36 @@ def test_files_are_written_on_request(infer, clip: Path, tmp_path: Path) -> None
     ("words", "message"),
     [
         pytest.param(["-f", "html"], "crab: no format is called 'html'\n", id="unknown format"),
+        pytest.param(["-o", "/dev/null"], "crab: cannot make the folder '/dev/null': File exists", id="a file"),
         pytest.param(["-o", "/proc/none"], "crab: cannot make the folder '/proc/none': No such file", id="no folder"),
     ],
 )
 def test_files_that_cannot_be_written(infer, clip: Path, tmp_path: Path, words: list[str], message: str) -> None:
     said = infer(clip, "Who?", "-o", tmp_path, *words)
     assert said.code == 2 and said.err.startswith(message) and said.out == ""
+
+
+def test_a_file_is_replaced_only_if_asked(infer, family: FakeFamily, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert infer(clip, "Who?", "-o", out).code == 0
+    said = infer(clip, "Who?", "-o", out)
+    assert said.code == 2 and said.err.startswith(f"crab: '{out / 'clip.mp4.json'}' is there already\n")
+    assert len(family.loads) == 1
+    assert infer(clip, "Who?", "-o", out, "--overwrite").code == 0
+
+
+def test_a_format_that_the_task_cannot_fill_is_refused(infer, family: FakeFamily, clip: Path, tmp_path: Path) -> None:
+    said = infer(clip, "Who?", "-o", tmp_path / "out", "-f", "srt")
+    assert said.code == 2 and said.err.startswith("crab: format 'srt' holds events, and the task gives answer\n")
+    assert family.loads == []
+    assert infer(clip, "Who?", "-o", tmp_path / "out", "-f", "all").code == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4.json"]
+
+
+def test_every_format_of_events(infer, clip: Path, tmp_path: Path) -> None:
+    assert infer(clip, "--task", "avvp", "-o", tmp_path / "out", "-f", "all").code == 0
+    ends = ("csv", "eaf", "json", "labels.txt", "labelstudio.json", "srt", "tsv", "vtt")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"clip.mp4.{end}" for end in ends]
 
 
 def test_a_format_needs_a_folder(infer, clip: Path) -> None:
@@ -102,7 +126,7 @@ def test_a_format_needs_a_folder(infer, clip: Path) -> None:
 
 def test_a_full_disk_is_a_resource_error(infer, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4.json").mkdir()
-    said = infer(clip, "Who?", "-o", tmp_path)
+    said = infer(clip, "Who?", "-o", tmp_path, "--overwrite")
     assert said.code == 5 and "cannot write" in said.err
 
 
