@@ -150,7 +150,8 @@ def test_mistakes_are_told_before_the_model_is_loaded(
 
 
 @pytest.mark.parametrize(
-    ("words", "flag"), [(["--shard", "1/2"], "--shard"), (["--workers", 2], "--workers"), (["--overwrite"], "--overw")]
+    ("words", "flag"),
+    [(["--shard", "1/2"], "--shard"), (["--workers", 2], "--workers"), (["--fail-fast"], "--fail-fast")],
 )
 def test_options_for_many_need_many(infer, clips: Path, words: list[object], flag: str) -> None:
     said = infer(clips / "a.mp4", "Who?", *words)
