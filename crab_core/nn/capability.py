@@ -55,6 +55,12 @@ class Capability(nn.Module):
         self.head = nn.Linear(config.state_width, vocabulary, bias=False)
         self.mask_decoder = MaskDecoder(config)
 
+    def take_tables(self, llm: nn.Module) -> None:
+        """Makes both tables copies of the LLM's, where nothing was learnt apart for them."""
+        with torch.no_grad():
+            self.tokens.weight.copy_(llm.get_input_embeddings().weight)
+            self.head.weight.copy_(llm.get_output_embeddings().weight)
+
     @contextmanager
     def inside(self, llm: nn.Module) -> Iterator[None]:
         """Within the block the LLM reads and writes tokens by this capability's tables."""

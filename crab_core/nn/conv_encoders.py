@@ -1,11 +1,11 @@
 """The small model's encoders: convolutions in the place of CLIP and BEATs, behind the same interface.
 
-    visual: (N, 3, H, W) pictures          -> list of (N, P, D) layers, the last one feeds the LLM
+    visual: (N, 3, H, W) pictures          -> [(N, 4P, E) for masks, (N, P, D) for the LLM]
     audio:  (S, L, 128) filter banks       -> (S, n, D)
 
 Source: none; the shapes follow what measured best on the generated world with few parameters. What comes after them
 (Q-Formers, splice, LLM) is the network of the paper (arXiv 2503.13068, section 3.2).
-Letters: N pictures, S sound segments, P patches, D width, L spectrogram frames, n sound tokens a segment.
+Letters: N pictures, S sound segments, P patches, D and E widths, L spectrogram frames, n sound tokens a segment.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ class ResidualBlock(nn.Module):
 
 
 class ConvVisualEncoder(nn.Module):
-    """Pictures of `image_px` as a 1/8 and a 1/16 grid of patches, with learned positions on the last one."""
+    """Pictures of `image_px` as a 1/16 grid of patches with learned positions, and as a finer map for masks.
+
+    The finer one, layer 0, has a patch every 8 px: the middle of the network beside its enlarged top, E = D1 + D wide.
+    """
+
+    layers = (0, 1)
 
     def __init__(self, widths: Sequence[int] = (16, 32, 64, 160), image_px: int = 112) -> None:
         super().__init__()
@@ -55,10 +60,12 @@ class ConvVisualEncoder(nn.Module):
         self.position = nn.Parameter(torch.randn((image_px // 16) ** 2, last) * 0.5)
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """(N, 3, H, W) -> [(N, (H/8)(W/8), D1), (N, (H/16)(W/16), D)]."""
+        """(N, 3, H, W) -> [(N, (H/8)(W/8), E), (N, (H/16)(W/16), D)]."""
         middle = self.middle(self.stem(pictures.contiguous(memory_format=torch.channels_last)))
-        top = self.top(middle).flatten(2).transpose(1, 2)  # (N, P, D)
-        return [middle.flatten(2).transpose(1, 2), top + self.position]
+        top = self.top(middle)
+        large = nn.functional.interpolate(top, size=middle.shape[-2:], mode="bilinear", align_corners=False)
+        fine = torch.cat([middle, large], dim=1).flatten(2).transpose(1, 2)  # (N, 4P, E)
+        return [fine, top.flatten(2).transpose(1, 2) + self.position]
 
 
 class ConvAudioEncoder(nn.Module):

@@ -15,7 +15,7 @@ import dataclasses
 import difflib
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +93,13 @@ class CrabModel(nn.Module):
         if self.config.mask is None:
             raise ValueError("this network has no mask decoder")
         states = self.visual_encoder(frames)
+        return self.vl_projector(self.tag_video(states[-1])), self.mask_layers(states)
+
+    def mask_layers(self, states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Of the visual encoder's layers (N, P, D) those that the mask decoder reads, in its order."""
+        assert self.config.mask is not None
         shown = list(self.visual_encoder.layers)
-        return self.vl_projector(self.tag_video(states[-1])), tuple(
-            states[shown.index(layer)] for layer in self.config.mask.layers
-        )
+        return tuple(states[shown.index(layer)] for layer in self.config.mask.layers)
 
     def using(self, capability: str) -> AbstractContextManager[None]:
         """Within the block the LLM has the tables of a capability; the name of none is empty."""

@@ -19,6 +19,7 @@ T = TypeVar("T")
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 PUBLISHED_LAYERS = (14, 22, 23)  # hidden states of CLIP; the last feeds the LLM
+CONV_LAYERS = (0, 1)  # of the convolutional encoder: a fine map, and what feeds the LLM
 MEDIA_LIMITS = {"seconds": 1024, "frame_px": 2048}
 WINDOW_S = 60.0  # a look's window of sound lies within so many seconds of its time
 ALL_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj", "up_proj")
@@ -147,7 +148,7 @@ _NESTED: Mapping[str, type] = {
 def _check_mask(mask: MaskConfig, visual: EncoderConfig, llm_width: int) -> None:
     if mask.decoder.state_width != llm_width:
         raise ValueError(f"mask.decoder.state_width must be the LLM's {llm_width}, got {mask.decoder.state_width}")
-    shown = visual.options.get("layers", PUBLISHED_LAYERS) if visual.kind == "clip" else ()
+    shown = visual.options.get("layers", PUBLISHED_LAYERS) if visual.kind == "clip" else CONV_LAYERS
     if not set(mask.layers) <= set(shown):
         raise ValueError(f"mask layers must be among the visual encoder's {list(shown)}, got {list(mask.layers)}")
 

@@ -14,10 +14,11 @@ import torch
 from crab_core.train.features import Features, pictures
 from crab_core.train.packing import Row, pack
 from crab_core.train.pool import Pool
-from crab_core.train.targets import DenseTargets, patch_targets
+from crab_core.train.targets import DenseTargets, box_targets, patch_targets
 
 Batch = Mapping[str, Any]
 MakeBatch = Callable[[list[int]], Batch]
+MaskMaker = Callable[[Sequence[Row], Any, int], dict[str, torch.Tensor]]
 GAIN_RANGE, TINT_RANGE = 0.3, 0.12  # of the frame's contrast and of full white, each way
 SOUND_GAIN = 0.1  # half width of the random gain in units of the filter bank, about 6 dB
 UNITS_PER_LEVEL = 0.1756  # ln(10) / (2 * 6.55582): what 10 dB are in units of the filter bank
@@ -40,10 +41,12 @@ def visual_batches(
         shots = pool.frames[clips, seconds].astype(np.float32)  # (N, S, S, 3)
         cells = targets.cells[clips, seconds].astype(np.int64)  # (N, Q)
         shown = patch_targets(pool.maps[clips, seconds], targets.figures[clips])  # (N, P)
+        boxes = box_targets(pool.maps[clips, seconds], targets.owners[clips, seconds])  # (N, Q, 4)
         if rng.random() < 0.5:
             side = int(np.sqrt(shown.shape[1]))
             shots, cells = shots[:, :, ::-1], cells.reshape(-1, 2, 3)[..., ::-1].reshape(len(items), -1)
             shown = shown.reshape(len(items), side, side)[:, :, ::-1].reshape(shown.shape)
+            boxes = _mirrored(boxes)
         gain = 1 + GAIN_RANGE * rng.uniform(-1, 1, (len(items), 1, 1, 1))
         tint = 255 * TINT_RANGE * rng.uniform(-1, 1, (len(items), 1, 1, 3))
         shots = np.clip((shots - 128) * gain + 128 + tint, 0, 255).astype(np.float32)
@@ -52,9 +55,18 @@ def visual_batches(
             "seconds": torch.from_numpy(rng.integers(0, 10, len(items))),  # the tag is drawn apart from the picture
             "cells": torch.from_numpy(cells.copy()),
             "patches": torch.from_numpy(shown.copy()),
+            "boxes": torch.from_numpy(boxes),
         }
 
     return make
+
+
+def _mirrored(boxes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(N, Q, 4) boxes of the mirrored frames: columns of cells change places, and left and right of each box."""
+    swapped = boxes.reshape(len(boxes), 2, 3, 4)[:, :, ::-1]
+    return np.stack([1 - swapped[..., 2], swapped[..., 1], 1 - swapped[..., 0], swapped[..., 3]], -1).reshape(
+        boxes.shape
+    )
 
 
 def audio_batches(pool: Pool, targets: DenseTargets, seed: int) -> MakeBatch:
@@ -82,23 +94,45 @@ def audio_batches(pool: Pool, targets: DenseTargets, seed: int) -> MakeBatch:
 
 
 def language_batches(
-    features: Features, seconds: np.ndarray[Any, Any], row: Callable[[int, np.random.Generator], Row], seed: int
+    features: Features,
+    seconds: np.ndarray[Any, Any],
+    row: Callable[[int, np.random.Generator], Row],
+    seed: int,
+    stills: Features | None = None,
+    masks: MaskMaker | None = None,
 ) -> MakeBatch:
-    """Random clips with texts made by `row(clip, rng)` behind their cached features."""
-    seen, heard = features.seen, features.heard
+    """Random clips with texts made by `row(clip, rng)` behind their cached features.
+
+    `stills` are the features of seconds on their own, where those differ from a second's in its clip. `masks` makes
+    what a mask decoder learns from of the rows, their clips and the batch's length.
+    """
 
     def make(items: list[int]) -> Batch:
         rng = np.random.default_rng([seed, items[0], 3])
         clips = rng.integers(0, len(seconds), len(items))
         rows = [row(int(clip), rng) for clip in clips]
-        chosen = torch.from_numpy(clips)
-        present = torch.arange(seen.shape[1])[None] < torch.from_numpy(seconds[clips])[:, None]  # (B, T)
+        present = _present(rows, torch.from_numpy(seconds[clips]), features.seen.shape[1])  # (B, T)
+        sources = [stills if stills is not None and one.second is not None else features for one in rows]
+        numbers = torch.arange(present.shape[1]).repeat(len(rows), 1)  # (B, T)
+        numbers[[one.second is not None for one in rows]] = 0
+        packed = pack(rows)
         return {
-            "seen": seen[chosen].float(),
-            "heard": heard[chosen].float(),
+            "seen": torch.stack([one.seen[clip] for one, clip in zip(sources, clips, strict=True)]).float(),
+            "heard": torch.stack([one.heard[clip] for one, clip in zip(sources, clips, strict=True)]).float(),
             "in_sight": present & torch.tensor([[one.sees] for one in rows]),
             "in_earshot": present & torch.tensor([[one.hears] for one in rows]),
-            **pack(rows).to_dict(),
+            "numbers": numbers,
+            "masks": masks(rows, clips, packed.ids.shape[1]) if masks is not None else {},
+            **packed.to_dict(),
         }
 
     return make
+
+
+def _present(rows: Sequence[Row], seconds: torch.Tensor, longest: int) -> torch.Tensor:
+    """(B, T) which seconds a row shows and plays: all of its clip, or the one that it is about."""
+    numbers = torch.arange(longest)[None]
+    whole = numbers < seconds[:, None]
+    return torch.stack(
+        [every if row.second is None else numbers[0] == row.second for row, every in zip(rows, whole, strict=True)]
+    )

@@ -15,14 +15,15 @@ from torch import nn
 
 from crab_core.nn.crab import CrabModel
 
-PATCH_WEIGHT, SECOND_WEIGHT, LEVEL_WEIGHT, PLACE_WEIGHT = 1.0, 0.3, 0.5, 0.5
+PATCH_WEIGHT, SECOND_WEIGHT, LEVEL_WEIGHT, PLACE_WEIGHT, BOX_WEIGHT = 1.0, 0.3, 0.5, 0.5, 20.0
 EMPTY_WEIGHT = 0.2  # of a cell or patch without anything, against one with something
 
 
 class VisualStage(nn.Module):
     """Learns frames: each query says the class in its cell (or none) and which second it is; each patch its class.
 
-    With `places` each query also says which cell it reads, so that the LLM finds the place in the row itself.
+    With `places` each query also says which cell it reads and the box of what stands there, so that the LLM finds the
+    place in the row itself.
     """
 
     def __init__(self, model: CrabModel, classes: int, seconds: int = 10, *, places: bool = False) -> None:
@@ -34,6 +35,7 @@ class VisualStage(nn.Module):
         self.second_head = nn.Linear(width, seconds)
         self.patch_head = nn.Linear(patch_width, classes + 1)
         self.place_head = nn.Linear(width, model.config.vl.queries) if places else None
+        self.box_head = nn.Linear(width, 4) if places else None
         self.register_buffer("weights", torch.tensor([EMPTY_WEIGHT] + [1.0] * classes), persistent=False)
 
     def train(self, mode: bool = True) -> VisualStage:
@@ -43,9 +45,17 @@ class VisualStage(nn.Module):
         return self
 
     def forward(
-        self, frames: torch.Tensor, seconds: torch.Tensor, cells: torch.Tensor, patches: torch.Tensor
+        self,
+        frames: torch.Tensor,
+        seconds: torch.Tensor,
+        cells: torch.Tensor,
+        patches: torch.Tensor,
+        boxes: torch.Tensor,
     ) -> Mapping[str, torch.Tensor]:
-        """The loss for frames (N, 3, H, W), seconds (N,), cells (N, Q) class ids, patches (N, P) class ids."""
+        """The loss for frames (N, 3, H, W), seconds (N,), class ids of cells (N, Q) and patches (N, P), boxes (N, Q, 4).
+
+        Boxes are shares of the frame, nan where there is none.
+        """
         seen = self.model.visual_encoder(frames)[-1]  # (N, P, D)
         rows = self.norm(self.model.vl_projector(self.model.tag_video(seen, seconds)))  # (N, Q, W)
         cell_logits = self.cell_head(rows)  # (N, Q, C+1)
@@ -55,15 +65,20 @@ class VisualStage(nn.Module):
         patch_loss = F.cross_entropy(patch_logits.flatten(0, 1), patches.flatten(), self.weights)
         wanted = seconds[:, None].expand(-1, rows.shape[1]).flatten()
         second_loss = F.cross_entropy(second_logits.flatten(0, 1), wanted)
-        if self.place_head is not None:
+        extras: dict[str, torch.Tensor] = {}
+        if self.place_head is not None and self.box_head is not None:
             own = torch.arange(rows.shape[1], device=rows.device).expand(rows.shape[:2])  # (N, Q)
             loss = loss + PLACE_WEIGHT * F.cross_entropy(self.place_head(rows).flatten(0, 1), own.flatten())
+            there = ~boxes.isnan().any(-1)  # (N, Q)
+            off = (self.box_head(rows)[there] - boxes[there]).abs().mean()
+            loss, extras["box_error"] = loss + BOX_WEIGHT * off, off.detach()
         right = (cell_logits.argmax(-1) == cells).float()
         return {
             "loss": loss + PATCH_WEIGHT * patch_loss + SECOND_WEIGHT * second_loss,
             "cell_accuracy": right.mean().detach(),
             "object_accuracy": right[cells > 0].mean().detach(),
             "patch_accuracy": (patch_logits.argmax(-1) == patches)[patches > 0].float().mean().detach(),
+            **extras,
         }
 
 

@@ -28,6 +28,25 @@ class Features:
     heard: torch.Tensor
 
 
+@torch.no_grad()
+def project(model: CrabModel, features: Features, *, still: bool = False) -> Features:
+    """The rows that the projectors make of features: seen (n, T, Q, W) and heard (n, T, q, W), float16.
+
+    `still` takes every second as the first and only one of its clip.
+    """
+    model.eval()
+    seen, heard = [], []
+    for start in range(0, len(features.seen), CLIPS_AT_ONCE):
+        pictures, sounds = (one[start : start + CLIPS_AT_ONCE].float() for one in (features.seen, features.heard))
+        count, seconds = pictures.shape[:2]
+        numbers = torch.arange(seconds).repeat(count) * (not still)
+        video = model.vl_projector(model.tag_video(pictures.flatten(0, 1), numbers))
+        audio = model.al_projector(model.tag_audio(sounds.flatten(0, 1), numbers))
+        seen.append(video.unflatten(0, (count, seconds)).half())
+        heard.append(audio.unflatten(0, (count, seconds)).half())
+    return Features(torch.cat(seen), torch.cat(heard))
+
+
 def pictures(frames: npt.NDArray[Any], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """(N, S, S, 3) pixels from 0 to 255 -> (N, 3, S, S) float32, normalised."""
     scaled = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 255

@@ -13,15 +13,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from crab_core.nn.crab import CrabModel
+from crab_core.train.masks import mask_losses
 from crab_core.train.packing import IGNORED, Packed
 
 
 class LanguageStage(nn.Module):
-    """Learns packed texts behind the features of their clips; an answer's tokens count `answer_weight` times."""
+    """Learns packed texts behind the features of their clips; an answer's tokens count `answer_weight` times.
 
-    def __init__(self, model: CrabModel, answer_weight: float = 1.0) -> None:
+    `projected` features are the rows of frozen projectors already, with P or n rows a second of the LLM's width.
+    """
+
+    def __init__(
+        self, model: CrabModel, answer_weight: float = 1.0, mask_weight: float = 1.0, *, projected: bool = False
+    ) -> None:
         super().__init__()
-        self.model, self.answer_weight = model, answer_weight
+        self.model, self.answer_weight, self.mask_weight, self.projected = model, answer_weight, mask_weight, projected
 
     def forward(
         self,
@@ -29,12 +35,17 @@ class LanguageStage(nn.Module):
         heard: torch.Tensor,
         in_sight: torch.Tensor,
         in_earshot: torch.Tensor,
+        numbers: torch.Tensor,
+        masks: Mapping[str, torch.Tensor],
         **texts: torch.Tensor,
     ) -> Mapping[str, torch.Tensor]:
-        """The loss for seen (B, T, P, D), heard (B, T, n, D), which of their seconds count (B, T), and `Packed`."""
+        """The loss for seen (B, T, P, D), heard (B, T, n, D), which of their seconds count (B, T), and `Packed`.
+
+        `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives.
+        """
         packed = Packed(**texts)
         embeds = self.model.llm.get_input_embeddings()(packed.ids)  # (B, L, W)
-        video, audio = self.rows(seen, heard, in_sight, in_earshot)
+        video, audio = self.rows(seen, heard, in_sight, in_earshot, numbers)
         embeds = embeds.masked_scatter(packed.video[..., None], video.to(embeds.dtype))
         embeds = embeds.masked_scatter(packed.audio[..., None], audio.to(embeds.dtype))
         hidden = self.model.llm.model(
@@ -47,16 +58,24 @@ class LanguageStage(nn.Module):
         weights = torch.where(of_answer, self.answer_weight, 1.0)
         loss = (F.cross_entropy(logits, wanted[kept], reduction="none") * weights).sum() / weights.sum()
         right = (logits.argmax(-1) == wanted[kept]).float().detach()
-        return {"loss": loss, "token_accuracy": right.mean(), "answer_accuracy": right[of_answer].mean()}
+        told = {"token_accuracy": right.mean()}
+        if of_answer.any():
+            told["answer_accuracy"] = right[of_answer].mean()
+        if masks:
+            told |= mask_losses(self.model, hidden, masks)
+            loss = loss + self.mask_weight * told["mask_loss"]
+        return {"loss": loss, **told}
 
     def rows(
-        self, seen: torch.Tensor, heard: torch.Tensor, in_sight: torch.Tensor, in_earshot: torch.Tensor
+        self,
+        seen: torch.Tensor,
+        heard: torch.Tensor,
+        in_sight: torch.Tensor,
+        in_earshot: torch.Tensor,
+        numbers: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The query tokens (M, Q, W) of all seconds that count, clip after clip, of pictures and of sound."""
-        video = self.model.vl_projector(self.model.tag_video(seen[in_sight], _numbers(in_sight)))
-        return video, self.model.al_projector(self.model.tag_audio(heard[in_earshot], _numbers(in_earshot)))
-
-
-def _numbers(present: torch.Tensor) -> torch.Tensor:
-    """(B, T) -> (M,): which second each True is."""
-    return torch.arange(present.shape[1], device=present.device).expand_as(present)[present]
+        if self.projected:
+            return seen[in_sight], heard[in_earshot]
+        video = self.model.vl_projector(self.model.tag_video(seen[in_sight], numbers[in_sight]))
+        return video, self.model.al_projector(self.model.tag_audio(heard[in_earshot], numbers[in_earshot]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import torch
 from crab_core.config import load_config
 from crab_core.errors import UsageError
 from crab_core.progress import Listener, Note, ignore
-from crab_core.train.features import Features, encode_pool
+from crab_core.train.features import Features, encode_pool, project
 from crab_core.train.pool import Pool, PoolPlan, open_pool
 from crab_core.train.settings import Stage, TrainSettings
 from crab_core.train.targets import THINGS, DenseTargets, dense_targets
@@ -119,6 +119,7 @@ class Training:
         from crab_core.train.batches import audio_batches, language_batches, visual_batches
         from crab_core.train.dense import AudioStage, VisualStage
         from crab_core.train.language import LanguageStage
+        from crab_core.train.masks import mask_batch
         from crab_core.train.texts import RowMaker
 
         seed = self.settings.seed
@@ -128,9 +129,17 @@ class Training:
             return VisualStage(model, len(THINGS), places=stage.places), make
         if stage.kind == "audio":
             return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
-        features = self.features(model)
-        rows = RowMaker(self.tokenizer, model, self.scenes, stage)
-        return LanguageStage(model, stage.answer_weight), language_batches(features, self.targets.seconds, rows, seed)
+        features, stills = self.features(model), None
+        projected = not {"vl_projector", "al_projector", "tags"} & set(stage.train)
+        if projected:  # the rows stay as they are: made once, not at every step
+            features, stills = project(model, features), project(model, features, still=True)
+        rows = RowMaker(self.tokenizer, model, self.scenes, self.pool.maps, stage)
+        masks = None
+        if "masks" in stage.train:
+            media = model.config.media
+            masks = partial(mask_batch, pool=self.pool, mean=media.mean, std=media.std)
+        make = language_batches(features, self.targets.seconds, rows, seed, stills, masks)
+        return LanguageStage(model, stage.answer_weight, stage.mask_weight, projected=projected), make
 
     def introduce(self, model: CrabModel) -> None:
         """Makes a new LLM and the rows that it will read fit for each other, before its first stage."""

@@ -32,6 +32,7 @@ PARTS_OF: Mapping[str, tuple[str, ...]] = {
     "tags": ("video_tags.", "audio_tags."),
     "llm": ("llm.",),
 }
+MASKS, TABLES = ".mask_decoder.", ("llm.model.embed_tokens.", "llm.lm_head.")
 
 
 def new_model(network: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> CrabModel:
@@ -95,6 +96,8 @@ def part_of(name: str) -> str | None:
     """The part of the network that a parameter belongs to: `llm.model.layers.0...lora_A` -> `ilora`."""
     if LORA_MARK in name:
         return "ilora"
+    if name.startswith("capabilities."):
+        return "masks" if MASKS in name else None  # its tables are copies of the LLM's
     for part, prefixes in PARTS_OF.items():
         if name.startswith(prefixes):
             return part
@@ -105,7 +108,8 @@ def only_train(model: nn.Module, parts: Sequence[str]) -> int:
     """Lets exactly these parts learn and gives how many parameters that are."""
     count = 0
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(part_of(name) in parts)
+        learns = part_of(name) in parts or ("tables" in parts and name.startswith(TABLES))
+        parameter.requires_grad_(learns)
         count += parameter.numel() * parameter.requires_grad
     return count
 
@@ -138,6 +142,8 @@ def write_model(
     """Writes an ordinary model folder in half precision: `crab infer --model FOLDER` reads it."""
     from crab_core.weights.folder import Header, write_folder
 
+    for capability in model.capabilities.values():
+        capability.take_tables(model.llm)
     tensors = {name: _stored(tensor) for name, tensor in model.tensors().items()}
     header = Header(
         name=settings.name,

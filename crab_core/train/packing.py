@@ -19,12 +19,15 @@ VIDEO, AUDIO, PADDING = -1, -2, 0  # stand-ins for rows of features in the ids, 
 class Text:
     """One prompt and its target as token ids; the prompt starts behind the shared prefix.
 
-    `answer` is the stretch [start, end) of the target that holds the short answer, empty if it has none.
+    `answer` is the stretch [start, end) of the target that holds the short answer, empty if it has none. `figures` are
+    the instance ids of the drawings whose mask it tells, `masks` where its mask tokens stand in the target.
     """
 
     prompt: tuple[int, ...]
     target: tuple[int, ...]
     answer: tuple[int, int] = (0, 0)
+    figures: tuple[int, ...] = ()
+    masks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,14 @@ class Row:
     """The shared prefix (ids, with VIDEO and AUDIO where features go) and the texts that follow it.
 
     `sees` and `hears` are False for a clip whose pictures or sound are withheld: its prefix has no places for them.
+    `second` is the only one that is shown and heard, as a still picture and its sound; None for the whole clip.
     """
 
     prefix: tuple[int, ...]
     texts: tuple[Text, ...]
     sees: bool = True
     hears: bool = True
+    second: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,16 @@ def pack(rows: Sequence[Row]) -> Packed:
             tensor[at, : len(values)] = torch.tensor(values)
     video, audio = ids == VIDEO, ids == AUDIO
     return Packed(ids.clamp_min(PADDING), positions, labels, _attention(groups), video, audio, answers)
+
+
+def mask_positions(row: Row) -> list[tuple[Text, list[int]]]:
+    """The texts of a row that tell a mask, and the positions whose states predict their mask tokens."""
+    found, start = [], len(row.prefix)
+    for text in row.texts:
+        if text.masks:
+            found.append((text, [start + len(text.prompt) + at - 1 for at in text.masks]))
+        start += len(text.prompt) + len(text.target)
+    return found
 
 
 def _fill(row: Row) -> tuple[list[int], list[int], list[int], list[int], list[bool]]:

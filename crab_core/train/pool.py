@@ -1,7 +1,7 @@
 """Clips of the generated world, rendered once into arrays that training reads by index.
 
 Frames, instance maps and filter banks lie in memory-mapped files, so that several processes share one copy and a
-killed run finds them again. Letters: n clips, T seconds, S frame side in pixels, L spectrogram frames a second.
+killed run finds them again. Letters: n clips, T seconds, S frame side in pixels, M map side, L spectrogram frames a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from crab_core.world.bank import Bank, load_bank
 from crab_core.world.scene import Scene, fingerprint, sample_scene
 
 FRAME_PX = 112
-MAP_PX = 28
+MAP_PX = 56
 SECONDS = 10
 FRAMES_PER_SECOND = 98  # spectrogram frames of one second without padding
 BINS = 128
@@ -53,7 +53,7 @@ class PoolPlan:
         """A name that changes whenever the pixels or the sound would."""
         import hashlib
 
-        document = [self.split, self.clips, self.seed, self.short_share, fingerprint(_bank(self.bank))]
+        document = [self.split, self.clips, self.seed, self.short_share, fingerprint(_bank(self.bank)), MAP_PX]
         return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
 
 
@@ -68,7 +68,7 @@ class Pool:
 
     plan: PoolPlan
     frames: npt.NDArray[np.uint8]  # (n, T, S, S, 3)
-    maps: npt.NDArray[np.uint8]  # (n, T, 28, 28) instance ids, 0 is background
+    maps: npt.NDArray[np.uint8]  # (n, T, M, M) instance ids, 0 is background
     banks: npt.NDArray[np.float16]  # (n, T, L, 128)
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ def _open(folder: Path, clips: int, mode: str) -> dict[str, npt.NDArray[np.gener
 def render_clip(
     scene: Scene, bank: Bank
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Frames (T, S, S, 3), instance maps (T, 28, 28) and filter banks (T, L, 128) of one scene."""
+    """Frames (T, S, S, 3), instance maps (T, M, M) and filter banks (T, L, 128) of one scene."""
     import torch
 
     from crab_core.nn.filterbank import filter_bank

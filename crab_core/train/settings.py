@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 StageKind = Literal["visual", "audio", "language"]
-PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags", "llm", "ilora")
-TASK_NAMES = ("avqa", "ave", "avvp", "avcap")
+OptimizerName = Literal["adamw", "muon"]
+PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags", "llm", "tables", "ilora", "masks")
+TASK_NAMES = ("avqa", "ave", "avvp", "avcap", "arig", "ssl", "s4", "ms3", "ref-avs")
 TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the folder of a run, beside the stages
 
 
@@ -51,13 +52,17 @@ class Stage:
     steps: int
     batch: int = 16
     rate: float = 1e-3
+    optimizer: OptimizerName = "adamw"
+    matrix_rate: float = 0.02
     warmup: int = 100
     weight_decay: float = 0.02
     train: tuple[str, ...] = ()
     samples: int = 6
     tasks: Mapping[str, float] = field(default_factory=lambda: {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5})
     reasoning: float = 0.7
+    reading: float = 0.0
     answer_weight: float = 1.0
+    mask_weight: float = 1.0
     ilora: Mapping[str, Any] | None = None
     places: bool = False
     until: int | None = None
@@ -92,12 +97,12 @@ class Stage:
                 yield f"{name}: must be 0 or more, got {getattr(self, name)}"
         if self.until is not None and not 1 <= self.until <= self.steps:
             yield f"until: must be between 1 and {self.steps}, got {self.until}"
-        if not 0 < self.rate < float("inf"):
-            yield f"rate: must be above 0, got {self.rate}"
-        if not 0 < self.answer_weight < float("inf"):
-            yield f"answer_weight: must be above 0, got {self.answer_weight}"
-        if not 0 <= self.reasoning <= 1:
-            yield f"reasoning: must be between 0 and 1, got {self.reasoning}"
+        for name in ("rate", "matrix_rate", "answer_weight", "mask_weight"):
+            if not 0 < getattr(self, name) < float("inf"):
+                yield f"{name}: must be above 0, got {getattr(self, name)}"
+        for name in ("reasoning", "reading"):
+            if not 0 <= getattr(self, name) <= 1:
+                yield f"{name}: must be between 0 and 1, got {getattr(self, name)}"
         if not (all(weight >= 0 for weight in self.tasks.values()) and sum(self.tasks.values()) > 0):
             yield f"tasks: weights must be 0 or more, one of them above 0, got {dict(self.tasks)}"
 

@@ -1,4 +1,7 @@
-"""Texts of a scene as packed rows: a weighted choice of its tasks behind one media prefix."""
+"""Texts of a scene as packed rows: a weighted choice of its tasks behind one media prefix.
+
+A row is about a whole clip, or about one second of it where the tasks are of a still picture.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,15 @@ import numpy as np
 
 from crab_core.train.packing import AUDIO, VIDEO, Row, Text
 from crab_core.train.settings import Stage
-from crab_core.train.tokenizer import prompt_text
+from crab_core.train.tokenizer import MASK_TOKENS, prompt_text
 from crab_core.world.labels import label
+from crab_core.world.moments import MOMENT_TASKS, moment_samples
 from crab_core.world.questions import Sample, samples
+from crab_core.world.reading import told
 from crab_core.world.spec import Scene
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from transformers import PreTrainedTokenizerFast
 
     from crab_core.nn.crab import CrabModel
@@ -24,20 +30,32 @@ if TYPE_CHECKING:
 ANSWER_TAGS = ("<answer>", "</answer>")
 LAST_OF_PREFIX = "<audio_end>"
 WITHHELD = 0.03  # of the visits are without pictures, as many without sound
+READ_MORE = 2  # as many questions as about a clip's media, since they are short
+SOUNDING = 0.8  # of the stills are of a second in which something sounds that is seen
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
 
 
 class RowMaker:
-    """Makes the row of a clip: `stage.samples` texts drawn by `stage.tasks`, new ones at every visit."""
+    """Makes the row of a clip: `stage.samples` texts drawn by `stage.tasks`, new ones at every visit.
+
+    `maps` (n, T, M, M) are the instance ids of the clips' pictures.
+    """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, model: CrabModel, scenes: Sequence[Scene], stage: Stage
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        model: CrabModel,
+        scenes: Sequence[Scene],
+        maps: npt.NDArray[np.uint8],
+        stage: Stage,
     ) -> None:
-        self.tokenizer, self.scenes, self.stage = tokenizer, scenes, stage
+        self.tokenizer, self.scenes, self.maps, self.stage = tokenizer, scenes, maps, stage
         self.queries = {VIDEO: model.config.vl.queries, AUDIO: model.config.al.queries}
-        self.ids = {
-            VIDEO: tokenizer.convert_tokens_to_ids("<video>"), AUDIO: tokenizer.convert_tokens_to_ids("<audio>")
-        }  # fmt: skip
+        marks = {"<video>": VIDEO, "<image>": VIDEO, "<audio>": AUDIO}
+        self.marks = {tokenizer.convert_tokens_to_ids(token): mark for token, mark in marks.items()}
+        self.mask_ids = frozenset(tokenizer.convert_tokens_to_ids(list(MASK_TOKENS)))
+        still = sum(weight for task, weight in stage.tasks.items() if task in MOMENT_TASKS)
+        self.still_share = still / sum(stage.tasks.values())
         self.answer_tags = tuple({self._encode(blank + tag)[-1] for blank in ("", " ")} for tag in ANSWER_TAGS)
         self.prefix_of = lru_cache(maxsize=None)(self._prefix)
         message = [{"role": "user", "content": CONTENT}]
@@ -46,6 +64,10 @@ class RowMaker:
 
     def __call__(self, clip: int, rng: np.random.Generator) -> Row:
         """The row of clip number `clip`; at times its pictures or its sound are withheld, and the texts know it."""
+        if self.stage.reading and rng.random() < self.stage.reading:
+            return self._reading(clip, rng)
+        if self.still_share and rng.random() < self.still_share:
+            return self._still(clip, rng)
         share = rng.random()
         sees, hears = share >= WITHHELD, share < 1 - WITHHELD
         scene = _withhold(self.scenes[clip], sees=sees, hears=hears)
@@ -54,6 +76,24 @@ class RowMaker:
         texts = [self._split(sample) for sample in chosen]
         prefix = self.prefix_of(texts[0][0], scene.seconds if sees else 0, scene.seconds if hears else 0)
         return Row(prefix, tuple(text for _, text in texts), sees, hears)
+
+    def _reading(self, clip: int, rng: np.random.Generator) -> Row:
+        """A row without media: the facts of the clip in words, and questions that are answered from them at once."""
+        scene = self.scenes[clip]
+        labels = label(scene)
+        made = samples(scene, labels, rng, tasks=("avqa",), direct=1.0)
+        chosen = rng.permutation(len(made))[: self.stage.samples * READ_MORE]
+        texts = tuple(self._split(made[at])[1] for at in chosen)
+        return Row(tuple(self._encode(self.before + told(labels))), texts, sees=False, hears=False)
+
+    def _still(self, clip: int, rng: np.random.Generator) -> Row:
+        """A row about one second of the clip."""
+        scene = self.scenes[clip]
+        second = _moment(scene, rng)
+        made = moment_samples(scene, second, self.maps[clip, second], rng, tasks=tuple(self.stage.tasks))
+        texts = [self._split(sample) for sample in self._choose(made, rng)]
+        prefix = self.prefix_of(texts[0][0], 1, 1)
+        return Row(prefix, tuple(text for _, text in texts), second=second)
 
     def _choose(self, made: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
         """Samples without repetition; each task has its weight, shared by its samples."""
@@ -66,7 +106,9 @@ class RowMaker:
         """The media prefix as text, and what follows it as ids."""
         prefix, mark, rest = prompt_text(sample.prompt).partition(LAST_OF_PREFIX)
         target = (*self._encode(sample.target), self.tokenizer.eos_token_id)
-        return self.before + prefix + mark, Text(tuple(self._encode(rest + self.after)), target, self._answer(target))
+        masks = tuple(at for at, token in enumerate(target) if token in self.mask_ids)
+        prompt = tuple(self._encode(rest + self.after))
+        return self.before + prefix + mark, Text(prompt, target, self._answer(target), sample.figures, masks)
 
     def _answer(self, target: tuple[int, ...]) -> tuple[int, int]:
         """Where the tagged answer of a target is, without its tags."""
@@ -79,12 +121,22 @@ class RowMaker:
         ids: list[int] = []
         looks = {VIDEO: frames, AUDIO: seconds}
         for token in self._encode(text):
-            medium = next((mark for mark, known in self.ids.items() if known == token), None)
+            medium = self.marks.get(token)
             ids += [token] if medium is None else [medium] * (looks[medium] * self.queries[medium])
         return tuple(ids)
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def _moment(scene: Scene, rng: np.random.Generator) -> int:
+    """A second of the scene, mostly one in which something that is seen can be heard."""
+    sounding = [
+        second
+        for second in range(scene.seconds)
+        if any(one.seen and one.heard and one.seen.holds(second) and one.heard.holds(second) for one in scene.actors)
+    ]
+    return int(rng.choice(sounding if sounding and rng.random() < SOUNDING else range(scene.seconds)))
 
 
 def _withhold(scene: Scene, *, sees: bool, hears: bool) -> Scene:

@@ -18,6 +18,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import get_last_checkpoint
 
 from crab_core.progress import Listener, Progress
+from crab_core.train.optimizer import make_optimizer
 from crab_core.train.settings import Stage
 
 WEIGHTS = "stage.safetensors"
@@ -128,8 +129,6 @@ def train_stage(
         learning_rate=stage.rate,
         lr_scheduler_type="cosine",
         warmup_steps=min(stage.warmup, max(1, stage.steps // 5)),
-        weight_decay=stage.weight_decay,
-        adam_beta2=0.98,
         max_grad_norm=1.0,
         logging_steps=max(1, min(50, stage.steps // 5)),
         save_steps=stage.save_every,
@@ -145,6 +144,10 @@ def train_stage(
     trainer = StageTrainer(
         model=module,
         args=arguments,
+        optimizers=(
+            make_optimizer(module, stage.optimizer, stage.rate, stage.matrix_rate, stage.weight_decay),
+            None,
+        ),
         train_dataset=Numbers(stage.steps * stage.batch),
         data_collator=make_batch,
         callbacks=[Telling(stage.name, on_progress)],

@@ -58,7 +58,8 @@ class Sample:
     """One thing to ask of a scene and what to write.
 
     `question` is None except for avqa; `profile` chooses the wording; `answer` is the short answer, `target` the whole
-    text to write; `template`, `type` and `modality` say which kind of question it is.
+    text to write; `template`, `type` and `modality` say which kind of question it is. `figures` are the instance ids
+    of the drawings whose mask the target tells, if it tells one.
     """
 
     task: str
@@ -69,6 +70,7 @@ class Sample:
     template: str
     type: str
     modality: str
+    figures: tuple[int, ...] = ()
 
     @property
     def prompt(self) -> Prompt:

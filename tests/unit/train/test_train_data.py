@@ -11,7 +11,7 @@ from crab_core.train.features import Features
 from crab_core.train.packing import AUDIO, VIDEO, Row, Text
 from crab_core.train.pool import Pool, PoolPlan, open_pool
 from crab_core.train.settings import Stage
-from crab_core.train.targets import THINGS, DenseTargets, cell_of, dense_targets, patch_targets
+from crab_core.train.targets import THINGS, DenseTargets, box_targets, cell_of, dense_targets, patch_targets
 from crab_core.world.classes import SOUNDING
 from crab_core.world.labels import label
 from crab_core.world.spec import Scene
@@ -74,10 +74,10 @@ def test_heard_agrees_with_the_labels(targets: DenseTargets, scenes: list[Scene]
 
 
 def test_a_patch_shows_the_class_that_covers_most_of_it() -> None:
-    maps = np.zeros((1, 28, 28), np.uint8)
-    maps[0, :4, :3] = 1  # twelve of the sixteen points of the first patch
-    maps[0, :4, 3] = 2  # four of them
-    maps[0, 0, 4] = 2  # one point of the second patch: too few
+    maps = np.zeros((1, 56, 56), np.uint8)
+    maps[0, :8, :6] = 1  # 48 of the 64 points of the first patch
+    maps[0, :8, 6:8] = 2  # 16 of them
+    maps[0, 0, 8:15] = 2  # seven points of the second patch: too few
     found = patch_targets(maps, np.array([[0, 7, 9]], np.uint8))
     assert found[0, 0] == 7
     assert found[0, 1:].max() == 0
@@ -90,6 +90,25 @@ def test_a_batch_is_a_function_of_its_numbers(kind: str, pool: Pool, targets: De
     for name, tensor in first.items():
         assert torch.equal(tensor, again[name]), name
     assert any(not torch.equal(tensor, other[name]) for name, tensor in first.items())
+
+
+def test_a_box_holds_what_is_visible_of_a_drawing() -> None:
+    maps = np.zeros((1, 56, 56), np.uint8)
+    maps[0, 10:20, 30:50] = 3
+    maps[0, 15:56, 40:50] = 1  # stands before it
+    found = box_targets(maps, np.array([[3, 0, 1, 2]], np.uint8))
+    assert np.allclose(found[0, 0] * 56, [30, 10, 50, 20])
+    assert np.allclose(found[0, 2] * 56, [40, 15, 50, 56])
+    assert np.isnan(found[0, [1, 3]]).all(), "no box where none is wanted, nor where nothing is visible"
+
+
+def test_boxes_lie_where_their_cells_are(pool: Pool, targets: DenseTargets) -> None:
+    make = visual_batches(pool, targets, 3, MEAN, STD)  # half of the batches are mirrored
+    for start in range(0, 40, 4):
+        boxes = make(list(range(start, start + 4)))["boxes"].view(4, 2, 3, 4)
+        middles = (boxes[..., 0] + boxes[..., 2]) / 2
+        left, right = middles[:, :, 0], middles[:, :, 2]
+        assert (left[~left.isnan()] < 0.5).all() and (right[~right.isnan()] > 0.5).all()
 
 
 def test_a_mirrored_frame_has_mirrored_labels(pool: Pool, targets: DenseTargets) -> None:
