@@ -35,6 +35,12 @@ TASKS: Mapping[str, Entry] = {
     "avqa": Entry("crab_core.tasks.avqa:TASK", "answer a question about what is seen and heard"),
     "ave": Entry("crab_core.tasks.ave:TASK", "the event that is both seen and heard, and when"),
     "avvp": Entry("crab_core.tasks.avvp:TASK", "every event that is seen and every event that is heard, and when"),
+    "arig": Entry("crab_core.tasks.arig:TASK", "the object of a picture that makes the sound, and its box"),
+    "ssl": Entry("crab_core.tasks.ssl:TASK", "every object of a picture that makes a sound, with its class and box"),
+    "s4": Entry("crab_core.tasks.s4:TASK", "the pixels of the object that makes the sound"),
+    "ms3": Entry("crab_core.tasks.ms3:TASK", "the pixels of all objects that make a sound"),
+    "avss": Entry("crab_core.tasks.avss:TASK", "the pixels of sounding objects by class"),
+    "ref-avs": Entry("crab_core.tasks.ref_avs:TASK", "the pixels of what an expression means, or nothing"),
     "avcap": Entry("crab_core.tasks.avcap:TASK", "describe what is seen and heard"),
 }
 

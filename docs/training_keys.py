@@ -17,12 +17,13 @@ BETWEEN = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
 
 RUN: Mapping[str, str] = {
     "name": "what the model is called in answers and in its header",
-    "network": "the numbers of the network: `visual`, `audio`, `vl`, `al`, `llm`, `media`, `time_tags`",
+    "network": "the numbers of the network: `visual`, `audio`, `vl`, `al`, `llm`, `media`, `time_tags`, `mask`",
     "stages": "what is learnt, in order; see below",
     "data": "which clips; see below",
     "vocabulary": "tokens of the tokenizer, which is learnt from the world's own texts",
     "note": "one sentence that is told with each answer of the model",
     "tasks": "the tasks that the header says the model was trained on",
+    "profile": "the wording that the header says the model learnt; `moment` for tasks about single pictures",
     "seed": "of the first weights and of the order of everything",
     "threads": "of torch; 0 leaves torch's own choice",
 }
@@ -38,16 +39,21 @@ STAGE: Mapping[str, str] = {
     "steps": "length of the schedule: the rate falls to 0 along half a cosine",
     "batch": "frames, seconds of sound, or clips, by kind",
     "rate": "highest learning rate",
+    "optimizer": "`adamw`, or `muon` for the matrices of the LLM and its adapter and AdamW for the rest",
+    "matrix_rate": "highest learning rate of Muon",
     "warmup": "steps until it is reached, at most a fifth of `steps`",
     "weight_decay": "of AdamW",
     "train": "the parts that learn, at least one of "
-    "`visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, `tags`, `llm`, `ilora`",
+    "`visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, `tags`, `llm`, `tables` (of tokens, in the LLM), "
+    "`ilora`, `masks`",
     "samples": "texts that share one clip of a batch (`language`)",
     "tasks": "how often each task is drawn, as weights (`language`)",
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
+    "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
+    "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
     "answer_weight": "how many times each token of a short answer counts in the loss (`language`)",
     "ilora": "`heads`, `rank`, `alpha`, `dropout` of the adapter, added before the stage if there is none yet",
-    "places": "also teach each visual query which cell of the frame it reads (`visual`)",
+    "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",
     "until": "end after so many steps, before the schedule does",
     "save_every": "steps between checkpoints",
 }

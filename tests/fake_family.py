@@ -38,6 +38,7 @@ class FakeNetwork:
 
     name: str = "fake"
     frame_size: tuple[int, int] | None = (8, 8)
+    canvas_size: tuple[int, int] = (224, 224)
     says: dict[str, str | BaseException] = field(default_factory=lambda: dict(SAYS))
     clips: list[Clip] = field(default_factory=list)
     prompts: list[Prompt] = field(default_factory=list)

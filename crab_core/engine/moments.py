@@ -149,7 +149,7 @@ def _ask(
     with watch("generate"), memory_told(f"answering about '{clip.path}'"):
         generated = model.network.generate(encoded, prompt, decoding, on_text)
     with watch("read"):
-        reading = task.read(generated.text, Canvas(clip.duration_s, 1, 1.0, clip.size))
+        reading = task.read(generated.text, Canvas(clip.duration_s, 1, 1.0, clip.size, model.network.canvas_size))
     label = reading.answer.text if reading.answer is not None else ""
     masks: tuple[Mask, ...] = ()
     problems = reading.problems

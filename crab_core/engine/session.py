@@ -208,7 +208,7 @@ class Seen:
         """The task of a request and what is said to the network; raises UsageError for a question it cannot take."""
         with watch("check"):
             task = task_of(request)
-            return task, task.wording(request.question, self.model.header.profile if request.reasoning else DIRECT)
+            return task, task.wording(request.question, _profile(self.model.header, request, task))
 
     def answer(
         self,
@@ -268,6 +268,11 @@ def _family_of(header: Header) -> Family:
         raise ModelError(f"the model '{header.name}' is of an unknown family '{header.family}'", hint=hint)
     family: Family = FAMILIES[header.family].load()
     return family
+
+
+def _profile(header: Header, request: Request, task: Task) -> str:
+    """The wording of a request: that of the model, but for answers without reasoning; pictures are told without it."""
+    return header.profile if request.reasoning or task.moment is not None else DIRECT
 
 
 def _check_profile(header: Header) -> None:

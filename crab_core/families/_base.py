@@ -90,6 +90,10 @@ class Network(Protocol):
     def frame_size(self) -> tuple[int, int] | None:
         """(width, height) in pixels at which frames should be decoded; None for their own size."""
 
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """(width, height) of the picture in whose pixels the network tells boxes."""
+
     def view(self, task: str, duration_s: float) -> View:
         """The frames and the sound that the network wants for a task on a clip of that length."""
 

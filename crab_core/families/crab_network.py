@@ -44,6 +44,11 @@ class CrabNetwork:
         """(width, height) in pixels of the frames that the network sees; their aspect ratio is lost, as in training."""
         return self.model.config.media.frame_px, self.model.config.media.frame_px
 
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """(width, height) of the picture in whose pixels boxes are told."""
+        return self.model.config.media.box_px, self.model.config.media.box_px
+
     def view(self, task: str, duration_s: float) -> View:
         """One look a second; a clip longer than the trained length gets as many looks as that has, evenly spread.
 

@@ -20,7 +20,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 PUBLISHED_LAYERS = (14, 22, 23)  # hidden states of CLIP; the last feeds the LLM
 CONV_LAYERS = (0, 1)  # of the convolutional encoder: a fine map, and what feeds the LLM
-MEDIA_LIMITS = {"seconds": 1024, "frame_px": 2048}
+MEDIA_LIMITS = {"seconds": 1024, "frame_px": 2048, "box_px": 2048}
 WINDOW_S = 60.0  # a look's window of sound lies within so many seconds of its time
 ALL_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj", "up_proj")
 
@@ -60,7 +60,7 @@ class MediaConfig:
 
     At most `seconds` looks: a frame of `frame_px` x `frame_px` (aspect ratio lost, as in training), normalised by
     `mean` and `std`, and a window of sound. `sound_window_s` is a look's window around its own time, for tasks that
-    are named in `wide_window_tasks` it is `wide_window_s`.
+    are named in `wide_window_tasks` it is `wide_window_s`. Boxes are told in `box_px`ths of the picture's sides.
     """
 
     seconds: int = 10
@@ -70,11 +70,13 @@ class MediaConfig:
     sound_window_s: tuple[float, float] = (0.0, 1.0)
     wide_window_s: tuple[float, float] = (-0.5, 1.5)
     wide_window_tasks: tuple[str, ...] = ()
+    box_px: int = 224
 
     def __post_init__(self) -> None:
-        if self.seconds < 1 or self.frame_px < 1:
-            raise ValueError(f"seconds and frame_px must be at least 1, got {self.seconds} and {self.frame_px}")
-        check_limits("media", {"seconds": self.seconds, "frame_px": self.frame_px}, MEDIA_LIMITS)
+        for name in ("seconds", "frame_px", "box_px"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_limits("media", {name: getattr(self, name) for name in MEDIA_LIMITS}, MEDIA_LIMITS)
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
         for start, end in (self.sound_window_s, self.wide_window_s):

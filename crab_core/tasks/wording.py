@@ -1,20 +1,24 @@
-"""How a task is put to the model: the media header that all video tasks share, and which profile words what.
+"""How a task is put to the model: the headers that show its media, and which profile words what.
 
 Source of the published wordings: the training (T), evaluation (E) and quick-start (Q) data sets of the Crab release
-(arXiv 2503.13068). The start and end tokens are ordinary text; the media themselves are parts of their own.
+(arXiv 2503.13068). The start and end tokens are ordinary text; the media themselves are parts of their own. Two
+profiles are ours: `moment` shows only the picture and its own second where a task is about a picture, as quick-start
+words it, and `direct` asks for an answer without reasoning.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from crab_core.errors import UsageError
 from crab_core.registry import suggest
 from crab_core.types import Part, Prompt
 
-TRAIN, EVALUATION, QUICK_START, DIRECT = "train", "evaluation", "quick-start", "direct"
-PROFILES = (TRAIN, EVALUATION, QUICK_START, DIRECT)
+TRAIN, EVALUATION, QUICK_START = "train", "evaluation", "quick-start"
+MOMENT, DIRECT = "moment", "direct"
+PROFILES = (TRAIN, EVALUATION, QUICK_START, MOMENT, DIRECT)
 
 _TOKEN = re.compile(r"<(/?s|unk|(?:image|video|audio)(?:_start|_end)?|mask_(?:start|end|[0-5])|second)>", re.IGNORECASE)
 
@@ -25,11 +29,28 @@ def of_video(instruction: str) -> Prompt:
     >>> [part.kind for part in of_video("Please describe this video.").parts]
     ['text', 'video', 'text', 'audio', 'text']
     """
+    return _shown("video", instruction)
+
+
+def of_image(instruction: str) -> Prompt:
+    """The prompt that shows a picture, plays its sound, then says the instruction."""
+    return _shown("image", instruction)
+
+
+def of_video_and_image(instruction: str) -> Prompt:
+    """The prompt that shows a video, plays its sound, shows one of its pictures, then says the instruction."""
+    *before, last = _shown("video", "").parts
+    picture = f"{last.text}This is an image:\n<image_start>"
+    return Prompt((*before, Part("text", picture), Part("image"), Part("text", f"<image_end>\n{instruction}")))
+
+
+def _shown(medium: Literal["video", "image"], instruction: str) -> Prompt:
+    article = {"video": "a video", "image": "an image"}[medium]
     return Prompt(
         (
-            Part("text", "This is a video:\n<video_start>"),
-            Part("video"),
-            Part("text", "<video_end>\nThis is an audio:\n<audio_start>"),
+            Part("text", f"This is {article}:\n<{medium}_start>"),
+            Part(medium),
+            Part("text", f"<{medium}_end>\nThis is an audio:\n<audio_start>"),
             Part("audio"),
             Part("text", f"<audio_end>\n{instruction}"),
         )

@@ -52,7 +52,7 @@ class VisualStage(nn.Module):
         patches: torch.Tensor,
         boxes: torch.Tensor,
     ) -> Mapping[str, torch.Tensor]:
-        """The loss for frames (N, 3, H, W), seconds (N,), class ids of cells (N, Q) and patches (N, P), boxes (N, Q, 4).
+        """The loss for frames (N, 3, H, W), seconds (N,), classes of cells (N, Q) and patches (N, P), boxes (N, Q, 4).
 
         Boxes are shares of the frame, nan where there is none.
         """

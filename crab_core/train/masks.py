@@ -33,7 +33,8 @@ def mask_batch(
     """`shots` (R, 3, S, S), and for each mask its row's `shot` (K,), its states' places `at` (K, t) among B L and its
     `truth` (K, 1, M, M) of 0 and 1; empty if no text of the batch tells a mask.
     """
-    frames, shots, places, truths = [], [], [], []
+    frames: list[npt.NDArray[np.uint8]] = []
+    shots, places, truths = [], [], []
     for number, (row, clip) in enumerate(zip(rows, clips, strict=True)):
         told = mask_positions(row)
         if not told or row.second is None:

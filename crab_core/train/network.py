@@ -151,6 +151,7 @@ def write_model(
         config=model.config.to_dict(),
         licence="Apache-2.0",
         note=settings.note,
+        profile=settings.profile,
         tasks=settings.tasks,
         training={"settings": settings_document(settings), "parameters": describe(model), **facts},
     )

@@ -47,7 +47,9 @@ def make_optimizer(
 def _is_matrix(key: str, parameter: nn.Parameter) -> bool:
     """True for a weight of the LLM's layers or of an adapter in them."""
     owner = key.split(".")[-2:]
-    return parameter.ndim == 2 and ".layers." in f".{key}" and not any(mark in part for part in owner for mark in TABLES)
+    return (
+        parameter.ndim == 2 and ".layers." in f".{key}" and not any(mark in part for part in owner for mark in TABLES)
+    )
 
 
 class Together(Optimizer):

@@ -1,7 +1,8 @@
 """Clips of the generated world, rendered once into arrays that training reads by index.
 
 Frames, instance maps and filter banks lie in memory-mapped files, so that several processes share one copy and a
-killed run finds them again. Letters: n clips, T seconds, S frame side in pixels, M map side, L spectrogram frames a second.
+killed run finds them again. Letters: n clips, T seconds, S frame side in pixels, M map side, L spectrogram frames of a
+second.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from crab_core.tasks.wording import PROFILES
+
 StageKind = Literal["visual", "audio", "language"]
 OptimizerName = Literal["adamw", "muon"]
 PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags", "llm", "tables", "ilora", "masks")
@@ -117,7 +119,8 @@ class TrainSettings:
     data: WorldData = field(default_factory=WorldData)
     vocabulary: int = 1000
     note: str = ""
-    tasks: tuple[str, ...] = TASK_NAMES
+    tasks: tuple[str, ...] = TASK_NAMES[:4]
+    profile: str = "train"
     seed: int = 0
     threads: int = 0
 
@@ -130,6 +133,8 @@ class TrainSettings:
         CrabConfig.from_dict({**self.network, "llm": llm})  # its mistakes are told with the others
         if self.seed < 0 or self.threads < 0:
             raise ValueError(f"seed and threads must not be negative, got {self.seed, self.threads}")
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile: no wording is called '{self.profile}', there are {', '.join(PROFILES)}")
         unknown = [task for task in self.tasks if task not in TASK_NAMES]
         if unknown:
             raise ValueError(f"tasks: no task is called '{unknown[0]}', there are {', '.join(TASK_NAMES)}")

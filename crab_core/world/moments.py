@@ -1,6 +1,6 @@
 """What can be asked of one second of a scene: where the thing that sounds stands, and which pixels show it.
 
-One picture and the sound of its second, as the quick-start data of the Crab release (arXiv 2503.13068) has it: the
+One picture and the sound of its second, much as the quick-start data of the Crab release (arXiv 2503.13068) has it: the
 sounding object and its box (`arig`), all of them (`ssl`), the mask of one (`s4`) or of several (`ms3`), and the mask
 of what an expression means (`ref-avs`), which may be nothing. A mask is told as the drawings that make it.
 Letters: H, W of a map of instance ids.
@@ -15,9 +15,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from crab_core.registry import TASKS
-from crab_core.tasks.sights import NOTHING, write_box, write_boxes, write_masks, write_referred
-from crab_core.tasks.wording import QUICK_START
+from crab_core.tasks.sights import NOTHING, write_box, write_boxes, write_mask, write_referred
+from crab_core.tasks.wording import MOMENT
 from crab_core.types import Box
 from crab_core.world.dice import Dice
 from crab_core.world.labels import MIN_BOX_SHARE
@@ -104,12 +103,12 @@ def _s4(shown: Sequence[Sight]) -> Sample | None:
     heard = _sounding(shown)
     if len({one.name for one in heard}) != 1:
         return None
-    return _sample("s4", _names(heard), write_masks(_names(heard)), heard)
+    return _sample("s4", _names(heard), write_mask(_names(heard)), heard)
 
 
 def _ms3(shown: Sequence[Sight]) -> Sample:
     heard = _sounding(shown)
-    return _sample("ms3", _names(heard), write_masks(_names(heard)), heard)
+    return _sample("ms3", _names(heard), write_mask(_names(heard)), heard)
 
 
 def _referred(expression: str, meant: Sequence[Sight]) -> Sample:
@@ -149,12 +148,10 @@ PLACES: Mapping[Column, str] = MappingProxyType(
 )
 
 
-def _sample(
-    task: str, answer: str, target: str, meant: Sequence[Sight] = (), expression: str | None = None
-) -> Sample:
+def _sample(task: str, answer: str, target: str, meant: Sequence[Sight] = (), expression: str | None = None) -> Sample:
     return Sample(
         task=task,
-        profile=QUICK_START,
+        profile=MOMENT,
         question=expression,
         answer=answer,
         target=target,

@@ -35,6 +35,7 @@ class ScriptedNetwork:
     write: Write
     name: str = "scripted"
     frame_size: tuple[int, int] | None = (32, 32)
+    canvas_size: tuple[int, int] = (224, 224)
     clips: list[Clip] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
 
