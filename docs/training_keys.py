@@ -43,9 +43,8 @@ STAGE: Mapping[str, str] = {
     "matrix_rate": "highest learning rate of Muon",
     "warmup": "steps until it is reached, at most a fifth of `steps`",
     "weight_decay": "of AdamW",
-    "train": "the parts that learn, at least one of "
-    "`visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, `tags`, `llm`, `tables` (of tokens, in the LLM), "
-    "`ilora`, `masks`",
+    "train": "the parts that learn, at least one of `visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, "
+    "`tags`, `llm`, `tables` (of tokens, in the LLM), `ilora`, `masks`",
     "samples": "texts that share one clip of a batch (`language`)",
     "tasks": "how often each task is drawn, as weights (`language`)",
     "reasoning": "share of questions that are answered with their reasons first (`language`)",

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from crab_core.nn.crab import CrabModel
+from crab_core.train.dense import settle
 from crab_core.train.masks import mask_losses
 from crab_core.train.packing import IGNORED, Packed
 
@@ -28,6 +29,13 @@ class LanguageStage(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.answer_weight, self.mask_weight, self.projected = model, answer_weight, mask_weight, projected
+
+    def train(self, mode: bool = True) -> LanguageStage:
+        """Training mode for what learns; frozen encoders keep their statistics."""
+        super().train(mode)
+        settle(self.model.visual_encoder)
+        settle(self.model.audio_encoder)
+        return self
 
     def forward(
         self,
@@ -62,8 +70,9 @@ class LanguageStage(nn.Module):
         if of_answer.any():
             told["answer_accuracy"] = right[of_answer].mean()
         if masks:
-            told |= mask_losses(self.model, hidden, masks)
-            loss = loss + self.mask_weight * told["mask_loss"]
+            of_masks = mask_losses(self.model, hidden, masks)
+            loss = loss + self.mask_weight * of_masks["mask_loss"]
+            told |= {name: value.detach() for name, value in of_masks.items()}
         return {"loss": loss, **told}
 
     def rows(

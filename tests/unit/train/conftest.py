@@ -22,12 +22,17 @@ network:
     max_position_embeddings: 512
     tie_word_embeddings: true
   time_tags: 10
-  media: {seconds: 10, frame_px: 112}
+  media: {seconds: 10, frame_px: 112, box_px: 100}
+  mask:
+    layers: [0, 0]
+    capabilities: [avs]
+    decoder: {width: 16, feature_width: 20, state_width: 16, queries: 3, heads: 2, ffn: 8, layers: 1, classes: 1,
+              middle_px: 28, out_px: 28}
 data: {clips: 6, short_share: 0.4, processes: 1}
 stages:
   - {name: visual, kind: visual, steps: 4, batch: 4, warmup: 1, train: [visual_encoder, vl_projector, tags]}
   - {name: audio, kind: audio, steps: 4, batch: 4, warmup: 1, train: [audio_encoder, al_projector, tags]}
-  - {name: words, kind: language, steps: 4, until: 2, batch: 2, samples: 2, train: [llm]}
+  - {name: words, kind: language, steps: 4, until: 2, batch: 2, samples: 2, reading: 0.5, train: [llm]}
   - {name: places, kind: visual, places: true, steps: 2, batch: 4, train: [vl_projector]}
   - name: joint
     kind: language
@@ -36,7 +41,9 @@ stages:
     samples: 3
     warmup: 1
     save_every: 2
-    train: [vl_projector, al_projector, tags, llm, ilora]
+    optimizer: muon
+    tasks: {avqa: 1.0, arig: 1.0, s4: 1.0, ref-avs: 2.0}
+    train: [vl_projector, al_projector, tags, llm, ilora, masks]
     ilora: {heads: 2, rank: 2, alpha: 4.0, dropout: 0.0}
 """
 

@@ -1,6 +1,10 @@
 """What stages learn from: rendered pools, dense targets, batches as functions of their numbers, rows of texts."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -8,13 +12,17 @@ import torch
 
 from crab_core.train.batches import audio_batches, language_batches, visual_batches
 from crab_core.train.features import Features
-from crab_core.train.packing import AUDIO, VIDEO, Row, Text
+from crab_core.train.masks import mask_batch
+from crab_core.train.packing import AUDIO, VIDEO, Row, Text, mask_positions
 from crab_core.train.pool import Pool, PoolPlan, open_pool
 from crab_core.train.settings import Stage
 from crab_core.train.targets import THINGS, DenseTargets, box_targets, cell_of, dense_targets, patch_targets
 from crab_core.world.classes import SOUNDING
 from crab_core.world.labels import label
 from crab_core.world.spec import Scene
+
+if TYPE_CHECKING:
+    from crab_core.train.texts import RowMaker
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -88,7 +96,7 @@ def test_a_batch_is_a_function_of_its_numbers(kind: str, pool: Pool, targets: De
     make = visual_batches(pool, targets, 3, MEAN, STD) if kind == "visual" else audio_batches(pool, targets, 3)
     first, other, again = make([0, 1, 2, 3]), make([4, 5, 6, 7]), make([0, 1, 2, 3])
     for name, tensor in first.items():
-        assert torch.equal(tensor, again[name]), name
+        torch.testing.assert_close(tensor, again[name], atol=0, rtol=0, equal_nan=True)
     assert any(not torch.equal(tensor, other[name]) for name, tensor in first.items())
 
 
@@ -139,7 +147,9 @@ def test_withheld_media_have_no_seconds_in_the_batch() -> None:
     assert set((batch["in_sight"].sum(1) + batch["in_earshot"].sum(1)).tolist()) <= {4, 5, 6}
 
 
-def test_rows_hold_texts_of_the_tasks_of_the_stage(tiny_run: Path, scenes: list[Scene]) -> None:
+@pytest.fixture
+def row_maker(tiny_run: Path, scenes: list[Scene], pool: Pool) -> Callable[..., RowMaker]:
+    """Makes the maker of a stage with such settings."""
     from transformers import PreTrainedTokenizerFast
 
     from crab_core.train.network import read_model
@@ -147,8 +157,57 @@ def test_rows_hold_texts_of_the_tasks_of_the_stage(tiny_run: Path, scenes: list[
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_run / "model")
     model = read_model(tiny_run / "model")
-    stage = Stage("x", "language", 1, train=("llm",), samples=3, tasks={"ave": 1.0, "avqa": 3.0}, reasoning=1.0)
-    make = RowMaker(tokenizer, model, scenes, stage)
+    return lambda **settings: RowMaker(
+        tokenizer, model, scenes, pool.maps, Stage("x", "language", 1, train=("llm",), **settings)
+    )
+
+
+def test_rows_of_stills_show_one_second_and_tell_its_masks(
+    row_maker: Callable[..., RowMaker], scenes: list[Scene], pool: Pool
+) -> None:
+    make = row_maker(samples=4, tasks={"s4": 1.0, "ref-avs": 3.0, "arig": 1.0})
+    told = 0
+    for number in range(60):
+        clip = number % len(scenes)
+        row = make(clip, np.random.default_rng([number, 5]))
+        assert row.second is not None and row.second < scenes[clip].seconds
+        assert sum(token == VIDEO for token in row.prefix) == 6 and sum(token == AUDIO for token in row.prefix) == 2
+        for text, positions in mask_positions(row):
+            told += 1
+            whole = [*row.prefix, *(token for one in row.texts for token in (*one.prompt, *one.target))]
+            written = make.tokenizer.convert_ids_to_tokens([whole[at + 1] for at in positions])
+            assert written == [f"<mask_{index}>" for index in range(6)]
+            assert text.figures and np.isin(pool.maps[clip, row.second], text.figures).any()
+    assert told > 20
+
+
+def test_a_batch_with_masks_holds_the_pixels_that_the_texts_mean(
+    row_maker: Callable[..., RowMaker], scenes: list[Scene], pool: Pool
+) -> None:
+    make = row_maker(samples=4, tasks={"ref-avs": 1.0})
+    rows = [make(clip, np.random.default_rng([clip, 7])) for clip in range(len(scenes))]
+    batch = mask_batch(rows, np.arange(len(scenes)), 500, pool, MEAN, STD)
+    texts = [text for row in rows for text, _ in mask_positions(row)]
+    assert batch["shots"].shape[1:] == (3, 112, 112)
+    assert batch["truth"].shape == (len(texts), 1, 56, 56) and batch["at"].shape == (len(texts), 6)
+    assert (batch["truth"].flatten(1).sum(1) > 0).all()
+    assert (
+        batch["at"] // 500 == torch.tensor([at for at, row in enumerate(rows) for _ in mask_positions(row)])[:, None]
+    ).all()
+    assert mask_batch([Row((1,), (Text((3,), (2,)),))], np.array([0]), 5, pool, MEAN, STD) == {}
+
+
+def test_reading_has_facts_in_place_of_media(row_maker: Callable[..., RowMaker]) -> None:
+    row = (make := row_maker(samples=2, tasks={"avqa": 1.0}, reading=1.0))(1, np.random.default_rng(3))
+    assert not row.sees and not row.hears and not {VIDEO, AUDIO} & set(row.prefix)
+    said = make.tokenizer.decode(row.prefix)
+    assert "I see" in said and "I hear" in said and "seconds" in said
+    assert len(row.texts) > 2 and all(text.answer[0] < text.answer[1] for text in row.texts)
+
+
+def test_rows_hold_texts_of_the_tasks_of_the_stage(row_maker: Callable[..., RowMaker], scenes: list[Scene]) -> None:
+    make = row_maker(samples=3, tasks={"ave": 1.0, "avqa": 3.0}, reasoning=1.0)
+    tokenizer = make.tokenizer
     for number, scene in enumerate(scenes):
         row = make(number, np.random.default_rng([number, 5]))
         assert 1 <= len(row.texts) <= 3
@@ -166,7 +225,7 @@ def test_rows_hold_texts_of_the_tasks_of_the_stage(tiny_run: Path, scenes: list[
         pytest.param({"steps": 0}, "steps: must be at least 1", id="no-steps"),
         pytest.param({"rate": 0.0}, "rate: must be above 0", id="no-rate"),
         pytest.param({"reasoning": 2.0}, "between 0 and 1", id="too-much-reasoning"),
-        pytest.param({"tasks": {"arig": 1.0}}, "no task is called 'arig'", id="unknown-task"),
+        pytest.param({"tasks": {"sed": 1.0}}, "no task is called 'sed'", id="unknown-task"),
     ],
 )
 def test_a_stage_checks_its_values(values: dict[str, object], message: str) -> None:

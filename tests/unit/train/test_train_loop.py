@@ -44,6 +44,15 @@ def test_only_the_named_parts_of_a_stage_learn(tiny_run: Path) -> None:
     assert not any(name.startswith(("visual_encoder.", "audio_encoder.")) for name in changed)
 
 
+def test_masks_learn_and_have_the_tables_of_the_llm(tiny_run: Path) -> None:
+    before, after = (load_file(tiny_run / stage / "model.safetensors") for stage in ("places", "model"))
+    decoder = [name for name in after if ".mask_decoder." in name]
+    assert any(not torch.equal(before[name], after[name]) for name in decoder)
+    tokens = after["llm.model.embed_tokens.weight"]
+    assert torch.equal(after["capabilities.avs.tokens.weight"], tokens)
+    assert torch.equal(after["capabilities.avs.head.weight"], tokens)
+
+
 def test_a_frozen_encoder_keeps_its_statistics(tiny_run: Path) -> None:
     before, after = (load_file(tiny_run / stage / "model.safetensors") for stage in ("words", "places"))
     for name, tensor in before.items():
