@@ -5,36 +5,57 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from crab_cli.output import Output
 from crab_core.progress import Listener, Note, Progress
 
+if TYPE_CHECKING:
+    from rich.progress import Progress as Drawn
+    from rich.progress import TaskID
+
 
 @contextmanager
 def bars(output: Output) -> Iterator[Listener]:
-    """A listener that draws one bar a stage and removes them at the end; notes go to the output."""
+    """A listener that draws one bar a stage, from the first progress on, and removes them at the end.
+
+    Notes go to the output. While bars are drawn, what is printed stands above them.
+    """
     if output.quiet or not sys.stderr.isatty():
         yield output.listen
         return
+    drawn: Drawn | None = None
+    stages: dict[str, TaskID] = {}
+
+    def listen(heard: Progress | Note) -> None:
+        nonlocal drawn
+        if isinstance(heard, Note):
+            output.listen(heard)
+            return
+        if drawn is None:
+            drawn = _started()
+        if heard.stage not in stages:
+            stages[heard.stage] = drawn.add_task(heard.stage, total=None)
+        words = f"{heard.stage} {heard.detail}".strip()
+        drawn.update(stages[heard.stage], completed=heard.done, total=heard.total or None, description=words)
+
+    try:
+        yield listen
+    finally:
+        if drawn is not None:
+            drawn.stop()
+
+
+def _started() -> Drawn:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Drawn
 
     text = TextColumn("{task.description}")
     columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Drawn(*columns, console=Console(stderr=True), transient=True) as drawn:
-        stages: dict[str, TaskID] = {}
-
-        def listen(heard: Progress | Note) -> None:
-            if isinstance(heard, Note):
-                output.listen(heard)
-                return
-            if heard.stage not in stages:
-                stages[heard.stage] = drawn.add_task(heard.stage, total=None)
-            words = f"{heard.stage} {heard.detail}".strip()
-            drawn.update(stages[heard.stage], completed=heard.done, total=heard.total or None, description=words)
-
-        yield listen
+    drawn = Drawn(*columns, console=Console(stderr=True), transient=True)
+    drawn.start()
+    return drawn
 
 
 @contextmanager

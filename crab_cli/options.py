@@ -30,6 +30,11 @@ def a_number(value: float) -> float:
     return value
 
 
+def maybe_a_number(value: float | None) -> float | None:
+    """The value, unless it is `nan`; None stays None."""
+    return None if value is None else a_number(value)
+
+
 def a_path(text: str | Path) -> Path:
     """The path, unless it is empty, which would be the current folder; raises what Typer raises for a bad value."""
     if not str(text):
@@ -92,5 +97,27 @@ Formats = Annotated[
         metavar="FORMAT",
         help=f"What --out gets: {', '.join(WRITERS)} or all; may be repeated.",
         show_default="json",
+    ),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        "--window",
+        metavar="SECONDS",
+        min=1.0,
+        callback=maybe_a_number,
+        help="Look for events in windows of this length.",
+        show_default="what the model knows",
+    ),
+]
+Stride = Annotated[
+    float | None,
+    typer.Option(
+        "--stride",
+        metavar="SECONDS",
+        min=0.1,
+        callback=maybe_a_number,
+        help="Begin a window every so often.",
+        show_default="half a window",
     ),
 ]

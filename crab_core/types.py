@@ -269,7 +269,9 @@ class Request:
     """One thing to do: a clip, a task by name and, for tasks that need one, a question.
 
     `audio_path` replaces the clip's sound. `reasoning` asks for the reasons before a short answer. A task about single
-    pictures is done at the seconds `at_s`, else every `every_s` seconds.
+    pictures is done at the seconds `at_s`, else every `every_s` seconds. A task that tells events looks at clips that
+    are longer than `window_s` in windows of that length, one every `stride_s` seconds; None for the length that the
+    model was trained on, and for half a window.
     """
 
     clip: Path
@@ -281,6 +283,8 @@ class Request:
     reasoning: bool = True
     at_s: tuple[float, ...] = ()
     every_s: float = 1.0
+    window_s: float | None = None
+    stride_s: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.every_s < float("inf"):

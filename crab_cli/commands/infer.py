@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crab_cli import options, options_batch
-from crab_cli.bars import spinner
+from crab_cli.bars import bars, spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.files import planned
 from crab_cli.output import Output
@@ -78,6 +78,8 @@ def command(
         typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
     ] = None,
     require_audio: Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")] = False,
+    window: options.Window = None,
+    stride: options.Stride = None,
     reasoning: Annotated[
         bool, typer.Option("--reasoning/--no-reasoning", help="Let the model give its reasons before the answer.")
     ] = True,
@@ -122,7 +124,8 @@ def command(
       crab infer clips --task ave -o results --workers 2
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
-    request = Request(clip, task, question, audio, require_audio=require_audio, reasoning=reasoning)
+    how = {"require_audio": require_audio, "reasoning": reasoning}
+    request = Request(clip, task, question, audio, **how, window_s=window, stride_s=stride)
     asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed)
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
@@ -151,7 +154,8 @@ def _infer_one(
     output.detail(f"loaded in {loaded.load_s:.2f} s")
     tokens = asked.max_new_tokens or task.max_new_tokens
     decoding = Decoding(tokens, asked.temperature, asked.top_p, asked.seed)
-    result = loaded.infer(request, decoding, output.stream(task))
+    with bars(output) as listen:
+        result = loaded.infer(request, decoding, output.stream(task), on_progress=listen)
     output.result(result)  # before the files: a full disk must not cost the answer
     for file in files:
         file.write(result, request.clip)

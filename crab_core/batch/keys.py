@@ -70,6 +70,8 @@ def _key(contents: list[str], request: Request, options: Mapping[str, object]) -
     asked: list[object] = [request.task, request.question, request.require_audio, request.reasoning]
     if request.at_s or request.every_s != 1.0:  # named only where they differ, so that older folders are resumed
         asked += [request.at_s, request.every_s]
+    if request.window_s is not None or request.stride_s is not None:
+        asked += ["windows", request.window_s, request.stride_s]
     document = json.dumps([contents, asked, dict(sorted(options.items()))], default=str)
     return Key(_hashed(document, WORK_LETTERS), name_of(request.id or request.clip.name))
 

@@ -55,12 +55,16 @@ class WorkerSpec:
 
 @dataclass
 class _Prepared:
-    """A request on its way through the worker: decoded, or failed."""
+    """A request on its way through the worker: decoded, or failed.
+
+    One that is not `is_whole` is decoded piece by piece while it is answered, alone, so that memory holds few pieces.
+    """
 
     request: Request
     watch: Stopwatch = field(default_factory=Stopwatch)
     seen: Seen | None = None
     task: Task | None = None
+    is_whole: bool = True
     outcome: Outcome | None = None
 
 
@@ -85,8 +89,7 @@ class Worker:
         Rounding in half precision and in few bits depends on who is in the batch; there each clip is answered alone
         unless the user asks otherwise, so that a resumed run gives what an uninterrupted one does.
         """
-        precision = self.model.precision
-        is_exact = precision.dtype == "float32" and precision.quantize == "none" and self.spec.temperature == 0
+        is_exact = self.model.is_exact and self.spec.temperature == 0
         return self.spec.batch or (BATCH if is_exact else 1)
 
     def work(self, chunks: Iterable[Chunk]) -> Iterator[list[Outcome]]:
@@ -125,7 +128,8 @@ class Worker:
 
         def decode() -> None:
             task, _ = seen.prompt(request, prepared.watch)
-            if task.moment is None:  # else its pictures are decoded one by one, so that memory holds few
+            prepared.is_whole = task.moment is None and not seen.windows(request, task, prepared.watch)
+            if prepared.is_whole:
                 seen.decode(task, prepared.watch)
             prepared.task, prepared.seen = task, seen
 
@@ -140,17 +144,17 @@ class Worker:
 
     def _answer(self, task: Task, group: list[_Prepared]) -> None:
         """Answer the clips of one task together, or one by one if that fails, so that each failure is its own."""
-        if task.moment is None:
-            for one in group:
-                _attempt(one, lambda one=one: one.seen.encode(task, one.watch))  # type: ignore[misc]
-        waiting = [one for one in group if one.outcome is None]
-        if len(waiting) > 1 and task.moment is None and self._together(task, waiting):
-            return
-        for one in waiting:
+        whole = [one for one in group if one.is_whole]
+        for one in whole:
+            _attempt(one, lambda one=one: one.seen.encode(task, one.watch))  # type: ignore[misc]
+        whole = [one for one in whole if one.outcome is None]
+        if len(whole) > 1:
+            self._together(task, whole)
+        for one in (one for one in group if one.outcome is None):
             _attempt(one, lambda one=one: self._alone(task, one))  # type: ignore[misc]
 
-    def _together(self, task: Task, group: list[_Prepared]) -> bool:
-        """True if the network answered all at once; the time it took is shared out evenly."""
+    def _together(self, task: Task, group: list[_Prepared]) -> None:
+        """Answer all at once if the network can; the time it took is shared out evenly."""
         watch = Stopwatch()
         try:
             with watch("generate"):
@@ -158,11 +162,10 @@ class Worker:
                 encoded = [one.seen.encode(task, one.watch)[2] for one in group if one.seen]
                 texts = self.model.network.generate_batch(encoded, asked, self.spec.decoding(task))
         except Exception:  # whose fault it is shows when each is asked alone
-            return False
+            return
         for one, text in zip(group, texts, strict=True):
             one.watch.spent_s["generate"] = watch.spent_s["generate"] / len(group)
             _attempt(one, lambda one=one, text=text: self._read(task, one, text))  # type: ignore[misc]
-        return True
 
     def _alone(self, task: Task, one: _Prepared) -> None:
         assert one.seen is not None

@@ -37,7 +37,25 @@ def task_of(request: Request) -> Task:
             f"task '{task.name}' takes no question, got '{question[:40]}'",
             hint=f"Leave the question out, or ask it: crab infer {quote(str(request.clip))} {quote(question[:40])}",
         )
+    _check_windows(request, task)
     return task
+
+
+def _check_windows(request: Request, task: Task) -> None:
+    """Refuse windows that leave seconds out, and for a task that has none."""
+    window_s, stride_s = request.window_s, request.stride_s
+    if (window_s is not None or stride_s is not None) and not task.in_windows:
+        flag = "--window" if window_s is not None else "--stride"
+        raise UsageError(f"{flag} is for tasks that tell events, got task '{task.name}'", hint="Leave it out.")
+    if window_s is not None and not 1 <= window_s < float("inf"):
+        raise UsageError(f"a window of '{window_s:g}' s is too short", hint="Give 1 s or more.")
+    if stride_s is not None and not 0.1 <= stride_s < float("inf"):
+        raise UsageError(f"a stride of '{stride_s:g}' s is too short", hint="Give 0.1 s or more.")
+    if window_s is not None and stride_s is not None and stride_s > window_s:
+        raise UsageError(
+            f"windows of '{window_s:g}' s every '{stride_s:g}' s leave seconds out",
+            hint=f"Give --stride {window_s:g} or less.",
+        )
 
 
 def probe_for(request: Request, task: Task) -> Probe:

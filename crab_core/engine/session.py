@@ -18,6 +18,7 @@ from crab_core.engine.memory import check_fits, memory_told
 from crab_core.engine.moments import answer_at_moments
 from crab_core.engine.notes import notes_of
 from crab_core.engine.stopwatch import Stopwatch
+from crab_core.engine.windows import answer_in_windows, windows_for
 from crab_core.errors import ModelError
 from crab_core.families._base import SharingNetwork
 from crab_core.progress import Listener, Note, Progress, ignore
@@ -26,6 +27,7 @@ from crab_core.types import Canvas, Clip, Decoding, Prompt, Request, Result, Vie
 if TYPE_CHECKING:
     from crab_core.engine.heads import HeadOptions
     from crab_core.engine.heads_report import HeadReport
+    from crab_core.engine.merging import Window
     from crab_core.families._base import Encoded, Family, Generated, Network, OnText, Precision
     from crab_core.media import Probe
     from crab_core.tasks._base import Task
@@ -80,6 +82,11 @@ class Model:
     precision: Precision
     why: str
     load_s: float = 0.0
+
+    @property
+    def is_exact(self) -> bool:
+        """True if an answer does not depend on which others are written with it: not so in half precision."""
+        return self.precision.dtype == "float32" and self.precision.quantize == "none"
 
     def look(
         self, path: str | Path, audio_path: str | Path | None = None, task: str = "avqa", *, require_audio: bool = False
@@ -177,6 +184,12 @@ class Seen:
             require(self.request, task, sound=self._probe.has_audio, picture=self._probe.has_video)
         return self._probe
 
+    def windows(self, request: Request, task: Task, watch: Stopwatch) -> tuple[Window, ...]:
+        """The windows in which the clip is looked at for a request; none if it is looked at as a whole."""
+        probe = self.probe(task, watch)
+        with watch("check"):
+            return windows_for(self.model, task, request, probe.duration_s)
+
     def decode_view(self, task: Task, view: View, watch: Stopwatch) -> Clip:
         """What a view shows of the clip: from memory, else decoded now. The last few views are kept."""
         with watch("decode"):
@@ -224,6 +237,9 @@ class Seen:
         decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
         if task.moment is not None:
             return answer_at_moments(self, request, task, decoding, on_text, watch, on_progress)
+        windows = self.windows(request, task, watch)
+        if windows:
+            return answer_in_windows(self, request, task, prompt, decoding, windows, watch, on_progress)
         _, clip, encoded = self.encode(task, watch)
         with watch("generate"), memory_told(f"answering about '{clip.path}'"):
             generated = self.model.network.generate(encoded, prompt, decoding, on_text)

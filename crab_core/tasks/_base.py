@@ -43,3 +43,8 @@ class Task:
     looks: bool = False
     max_new_tokens: int = 256
     moment: Moment | None = None
+
+    @property
+    def in_windows(self) -> bool:
+        """True for a task that tells events, which can be told window by window and merged."""
+        return self.moment is None and "events" in self.produces

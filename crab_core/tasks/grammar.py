@@ -119,10 +119,20 @@ def write_avvp(events: Sequence[Event], reasoning: str = "") -> str:
     return f"{reasoning} {said}.".strip()
 
 
+def told_events(events: Iterable[Event]) -> str:
+    """Events as an answer: `seen: dog from 0 to 10 s; heard: dog from 2 to 5 s`, without the track where it is both."""
+    lead = {"both": "", "visual": "seen: ", "audio": "heard: "}
+    lines = [
+        lead[track] + ", ".join(f"{one.label} from {second(one.start_s)} to {second(one.end_s)} s" for one in group)
+        for track, group in _by_track(events)
+    ]
+    return "; ".join(lines) or NONE
+
+
 def _reading_of(said: str, log: EventLog, reasoning: str, tags: Sequence[str]) -> Reading:
     problems = tuple(dict.fromkeys(log.problems))
     if log.events or log.said_none:
-        return Reading(Answer(_told(log.events), reasoning), tuple(log.events), problems=problems)
+        return Reading(Answer(told_events(log.events), reasoning), tuple(log.events), problems=problems)
     untagged = _untagged(without_tags(said, tags), "event")
     return Reading(untagged.answer, problems=problems or untagged.problems)
 
@@ -130,16 +140,6 @@ def _reading_of(said: str, log: EventLog, reasoning: str, tags: Sequence[str]) -
 def _untagged(text: str, kind: str) -> Reading:
     problem = f"the text has no {kind} tag" if text else "the model wrote nothing"
     return Reading(Answer(text), problems=(problem,))
-
-
-def _told(events: Iterable[Event]) -> str:
-    """`seen: dog from 0 to 10 s; heard: dog from 2 to 5 s`, without the track where it is both."""
-    lead = {"both": "", "visual": "seen: ", "audio": "heard: "}
-    lines = [
-        lead[track] + ", ".join(f"{one.label} from {second(one.start_s)} to {second(one.end_s)} s" for one in group)
-        for track, group in _by_track(events)
-    ]
-    return "; ".join(lines) or NONE
 
 
 def _by_track(events: Iterable[Event]) -> Iterator[tuple[Track, list[Event]]]:

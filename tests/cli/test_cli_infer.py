@@ -93,6 +93,31 @@ def test_files_that_cannot_be_written(infer, clip: Path, tmp_path: Path, words: 
     assert said.code == 2 and said.err.startswith(message) and said.out == ""
 
 
+def test_windows_are_chosen(infer, tmp_path: Path) -> None:
+    long = write_clip(tmp_path / "long.mp4", 12.0)
+    said = infer(long, "--task", "avvp", "--window", 4, "--stride", 4, "--json")
+    assert [row.split("]")[0] for row in json.loads(said.out)["raw_text"].splitlines()] == [
+        "[0-4 s",
+        "[4-8 s",
+        "[8-12 s",
+    ]
+    assert "it was looked at in 3 windows of 4 s, one every 4 s" in json.loads(said.out)["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--task", "avvp", "--window", 2, "--stride", 3], "windows of '2' s every '3' s leave seconds out"),
+        (["--task", "avcap", "--window", 2], "--window is for tasks that tell events, got task 'avcap'"),
+        (["--task", "avvp", "--window", "nan"], "nan is not a number"),
+        (["--task", "avvp", "--stride", 0], "0.0 is not in the range"),
+    ],
+)
+def test_windows_that_cannot_be(infer, family: FakeFamily, clip: Path, words: list[object], message: str) -> None:
+    said = infer(clip, *words)
+    assert said.code == 2 and message in said.err and family.loads == []
+
+
 def test_a_file_is_replaced_only_if_asked(infer, family: FakeFamily, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert infer(clip, "Who?", "-o", out).code == 0
