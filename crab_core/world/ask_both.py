@@ -1,4 +1,7 @@
-"""Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA)."""
+"""Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA).
+
+Reasoning speaks of what the question names, in its order, and ends with the fact that decides.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from crab_core.world.asking import (
     counted,
     either,
     extreme,
+    loudest_first,
     naming,
     noun,
     place_of,
@@ -19,8 +23,20 @@ from crab_core.world.asking import (
     yes_no,
 )
 from crab_core.world.dice import Dice
-from crab_core.world.labels import HeardFact
-from crab_core.world.narration import LEVELS, at, hear, hear_levels, hear_starts, hear_when, lasting, see, span
+from crab_core.world.labels import HeardFact, SeenFact
+from crab_core.world.narration import (
+    LEVELS,
+    at,
+    hear_levels,
+    hear_starts,
+    hear_when,
+    heard,
+    lasting,
+    seen,
+    some,
+    span,
+    told,
+)
 from crab_core.world.spec import COLUMNS
 
 
@@ -30,8 +46,9 @@ def always_playing(view: View, dice: Dice) -> Draft | None:
     found = either(dice, whole, [fact.name for fact in view.both if fact.name not in whole])
     if found is None:
         return None
-    told = f"The {found[1]} is heard {span(view.heard_by[found[1]])} and the video lasts {view.seconds} seconds."
-    return Draft(yes_no(found[0]), told, naming(found[1]))
+    said = f"The {found[1]} is heard {span(view.heard_by[found[1]])} and the video lasts {view.seconds} seconds"
+    said += f", so it sounds {'all' if found[0] else 'some'} of the time."
+    return Draft(yes_no(found[0]), said, naming(found[1]))
 
 
 def always_silent(view: View, dice: Dice) -> Draft | None:
@@ -39,26 +56,30 @@ def always_silent(view: View, dice: Dice) -> Draft | None:
     could = [fact for fact in view.seen if fact.can_sound]
     mute = [fact.name for fact in could if not fact.sounding]
     found = either(dice, mute, [fact.name for fact in could if fact.sounding])
-    return found and Draft(yes_no(found[0]), hear(view.heard), naming(found[1]))
+    return found and Draft(yes_no(found[0]), heard(found[1], not found[0]), naming(found[1]))
 
 
 def offscreen(view: View, dice: Dice) -> Draft | None:
     """Is there a voiceover, a sound whose source is never seen?"""
     if not view.heard:
         return None
-    return Draft(yes_no(len(view.both) < len(view.heard)), f"{hear(view.heard)} {see(view.seen)}", {})
+    said = [seen(fact.name, fact.count if fact.visible else 0) for fact in view.heard]
+    return Draft(yes_no(len(view.both) < len(view.heard)), told(said), {})
 
 
 def source_visible(view: View, dice: Dice) -> Draft | None:
     """Can you see the dog that is heard?"""
     found = either(dice, [fact.name for fact in view.both], [fact.name for fact in view.heard if not fact.visible])
-    return found and Draft(yes_no(found[0]), see(view.seen), naming(found[1]))
+    if found is None:
+        return None
+    count = view.seen_by[found[1]].count if found[0] else 0
+    return Draft(yes_no(found[0]), told([seen(found[1], count)]), naming(found[1]))
 
 
 def kinds_sounding(view: View, dice: Dice) -> Draft | None:
     """How many kinds of visible things make a sound?"""
     shown = [fact.name for fact in view.seen]
-    return counted(len(view.both), f"{hear(view.heard)} {see(view.seen)}", noun(dice, shown))
+    return counted(len(view.both), told([_sounding(fact) for fact in view.seen]), noun(dice, shown))
 
 
 def sounding_count(view: View, dice: Dice) -> Draft | None:
@@ -70,21 +91,21 @@ def sounding_count(view: View, dice: Dice) -> Draft | None:
     if not options:
         return None
     fact = dice.pick(options)
-    told = f"{hear(view.heard)} {see([fact])}"
-    return counted(fact.count if fact.sounding else 0, told, naming(fact.name))
+    said = [seen(fact.name, fact.count), f"it is {'' if fact.sounding else 'not '}heard"]
+    return counted(fact.count if fact.sounding else 0, told(said), naming(fact.name))
 
 
 def silent_count(view: View, dice: Dice) -> Draft | None:
     """How many things in the video never make a sound?"""
     mute = sum(fact.count for fact in view.seen if not fact.sounding)
-    return counted(mute, f"{hear(view.heard)} {see(view.seen)}")
+    return counted(mute, told([_sounding(fact) for fact in view.seen]))
 
 
 def where_loudest(view: View, dice: Dice) -> Draft | None:
     """Where is the loudest thing?"""
     if not view.heard:
         return None
-    return place_of(extreme(view.heard, loud=True), hear_levels(view.heard), noun(dice, view.heard_by))
+    return place_of(extreme(view.heard, loud=True), hear_levels(loudest_first(view)), noun(dice, view.heard_by))
 
 
 def where_first(view: View, dice: Dice) -> Draft | None:
@@ -99,9 +120,9 @@ def louder_side(view: View, dice: Dice) -> Draft | None:
     if not pair or "several" in columns:
         return None
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
-    told = " and ".join(f"the {fact.name} {at(fact.place)} is {LEVELS[fact.level]}" for fact in pair)
+    said = [_level(view.heard_by[x]), f"{_level(view.heard_by[y])}, so the {x} is {'louder' if wanted else 'softer'}"]
     sides = {"at_side": at(view.heard_by[x].place), "at_other": at(view.heard_by[y].place)}
-    return Draft(yes_no(wanted), f"T{told[1:]}.", {**noun(dice, (x, y)), **sides})
+    return Draft(yes_no(wanted), told(said), {**noun(dice, (x, y)), **sides})
 
 
 def seen_longer(view: View, dice: Dice) -> Draft | None:
@@ -110,9 +131,10 @@ def seen_longer(view: View, dice: Dice) -> Draft | None:
     found = either(dice, [name for name in gain if gain[name] > 0], [name for name in gain if gain[name] < 0])
     if found is None:
         return None
-    seen, heard = view.seen_by[found[1]], view.heard_by[found[1]]
-    told = f"The {found[1]} is seen {lasting(seen)}, and heard {lasting(heard)}."
-    return Draft(yes_no(found[0]), told, naming(found[1]))
+    shown, sound = view.seen_by[found[1]], view.heard_by[found[1]]
+    said = f"The {found[1]} is seen {lasting(shown)}, and heard {lasting(sound)}"
+    said += f", so it is seen {'longer' if found[0] else 'shorter'}."
+    return Draft(yes_no(found[0]), said, naming(found[1]))
 
 
 def sounds_first(view: View, dice: Dice) -> Draft | None:
@@ -136,7 +158,8 @@ def sounds_before(view: View, dice: Dice) -> Draft | None:
     if not pair or pair[0].start_s == pair[1].start_s:
         return None
     x, y, wanted = swapped(dice, pair, True)  # facts are in the order of their start
-    return Draft(yes_no(wanted), hear_starts(pair), naming(x, y))
+    said = f"The {x} is heard from {view.heard_by[x].start_s} and the {y} from {view.heard_by[y].start_s}"
+    return Draft(yes_no(wanted), f"{said}, so the {x} is {'first' if wanted else 'later'}.", naming(x, y))
 
 
 def sounds_with(view: View, dice: Dice) -> Draft | None:
@@ -147,7 +170,8 @@ def sounds_with(view: View, dice: Dice) -> Draft | None:
         return None
     x = dice.pick(names)
     partner = partners[x][0].name
-    return Draft(partner, hear_when(view.heard), {**naming(x), **noun(dice, (x, partner))})
+    said = hear_when([view.heard_by[x], view.heard_by[partner]])
+    return Draft(partner, said, {**naming(x), **noun(dice, (x, partner))})
 
 
 def heard_before_seen(view: View, dice: Dice) -> Draft | None:
@@ -157,8 +181,20 @@ def heard_before_seen(view: View, dice: Dice) -> Draft | None:
     if found is None:
         return None
     heard_s, seen_s = view.heard_by[found[1]].start_s, view.seen_by[found[1]].start_s
-    told = f"The {found[1]} is heard from {heard_s} and seen from {seen_s}."
-    return Draft(yes_no(found[0]), told, naming(found[1]))
+    said = f"The {found[1]} is heard from {heard_s} and seen from {seen_s}"
+    said += f", so it is heard {'first' if found[0] else 'later'}."
+    return Draft(yes_no(found[0]), said, naming(found[1]))
+
+
+def _sounding(fact: SeenFact) -> str:
+    """`the bell is not heard`, `the two bells are heard`."""
+    are = "is" if fact.count == 1 else "are"
+    name = fact.name if fact.count == 1 else some(fact.name, fact.count)
+    return f"the {name} {are} {'' if fact.sounding else 'not '}heard"
+
+
+def _level(fact: HeardFact) -> str:
+    return f"the {fact.name} {at(fact.place)} is {LEVELS[fact.level]}"
 
 
 def _first(view: View) -> HeardFact | None:

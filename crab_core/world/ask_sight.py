@@ -1,4 +1,7 @@
-"""Question templates about what is seen."""
+"""Question templates about what is seen.
+
+Reasoning speaks of what the question names, in its order, and ends with the fact that decides.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Mapping
 from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, noun, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
-from crab_core.world.narration import a, at, listed, see, see_starts, span
+from crab_core.world.narration import a, at, listed, see, see_starts, seen, span, told
 from crab_core.world.spec import COLUMNS
 
 HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard from off screen
@@ -16,7 +19,7 @@ HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard 
 def seen_exists(view: View, dice: Dice) -> Draft | None:
     """Is there a dog in the video?"""
     found = either(dice, list(view.seen_by), _unseen(view, dice))
-    return found and Draft(yes_no(found[0]), see(view.seen), naming(found[1]))
+    return found and Draft(yes_no(found[0]), told([_seen(view, found[1])]), naming(found[1]))
 
 
 def both_seen(view: View, dice: Dice) -> Draft | None:
@@ -28,7 +31,7 @@ def both_seen(view: View, dice: Dice) -> Draft | None:
     if found is None:
         return None
     x, y = dice.shuffled((first, found[1]))
-    return Draft(yes_no(found[0]), see(view.seen), naming(x, y))
+    return Draft(yes_no(found[0]), told([_seen(view, x), _seen(view, y)]), naming(x, y))
 
 
 def things_count(view: View, dice: Dice) -> Draft | None:
@@ -45,9 +48,10 @@ def count_of(view: View, dice: Dice) -> Draft | None:
     """How many dogs are in the video? Pairs are asked for whenever there are some."""
     pairs = [fact.name for fact in view.seen if fact.count > 1]
     if pairs and dice.coin(0.8):
-        return counted(2, see(view.seen), naming(dice.pick(pairs)))
+        pair = dice.pick(pairs)
+        return counted(2, told([_seen(view, pair)]), naming(pair))
     found = either(dice, [fact.name for fact in view.seen if fact.count == 1], _unseen(view, dice))
-    return found and counted(int(found[0]), see(view.seen), naming(found[1]))
+    return found and counted(int(found[0]), told([_seen(view, found[1])]), naming(found[1]))
 
 
 def where(view: View, dice: Dice) -> Draft | None:
@@ -66,8 +70,8 @@ def what_at(view: View, dice: Dice) -> Draft | None:
     if not alone or len(facts) < len(view.seen):
         return None
     fact = dice.pick(alone)
-    told = f"I see {listed([_standing(one) for one in view.seen])}."
-    return Draft(fact.name, told, {"at_side": at(fact.place)})
+    side = at(fact.place)
+    return Draft(fact.name, f"{side[0].upper()}{side[1:]} I see {a(fact.name)}.", {"at_side": side})
 
 
 def left_of(view: View, dice: Dice) -> Draft | None:
@@ -78,8 +82,9 @@ def left_of(view: View, dice: Dice) -> Draft | None:
     left, right = dice.pick(pairs)
     is_left = dice.coin()
     x, y = (left, right) if is_left else (right, left)
-    told = f"The {left.name} is {at(left.place)} and the {right.name} is {at(right.place)}."
-    return Draft(yes_no(is_left), told, naming(x.name, y.name))
+    said = f"The {x.name} is {at(x.place)} and the {y.name} is {at(y.place)}"
+    said += f", so the {x.name} is further {'left' if is_left else 'right'}."
+    return Draft(yes_no(is_left), said, naming(x.name, y.name))
 
 
 def appears_first(view: View, dice: Dice) -> Draft | None:
@@ -107,6 +112,10 @@ def _unseen(view: View, dice: Dice) -> list[str]:
     if heard_only and dice.coin(HEARD_ONLY_SHARE):
         return heard_only
     return [name for name in ALL_NAMES if name not in view.seen_by]
+
+
+def _seen(view: View, name: str) -> str:
+    return seen(name, view.seen_by[name].count if name in view.seen_by else 0)
 
 
 def _placed(view: View) -> list[SeenFact]:

@@ -106,11 +106,16 @@ def extreme(facts: Sequence[HeardFact], *, loud: bool) -> HeardFact:
     return (max if loud else min)(facts, key=lambda fact: fact.level_db)
 
 
+def loudest_first(view: View) -> list[HeardFact]:
+    """What is heard, from the loudest to the softest."""
+    return sorted(view.heard, key=lambda fact: -fact.level_db)
+
+
 def by_level(view: View, dice: Dice, *, loud: bool) -> Draft | None:
     """What is loudest or softest among at least two sounds."""
     if len(view.heard) < 2:
         return None
-    return Draft(extreme(view.heard, loud=loud).name, hear_levels(view.heard), noun(dice, view.heard_by))
+    return Draft(extreme(view.heard, loud=loud).name, hear_levels(loudest_first(view)), noun(dice, view.heard_by))
 
 
 def counted(count: int, reasoning: str, slots: Mapping[str, str] | None = None) -> Draft:
