@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from dataclasses import replace
 
 from crab_core.engine.session import load
+from crab_core.evaluate.moment_runner import evaluate_moments
 from crab_core.evaluate.report import Report, Table, write_report
 from crab_core.evaluate.world_runner import WorldTest, evaluate_world
 from crab_core.progress import Note, Progress
@@ -62,7 +63,10 @@ def measured(model: str, name: str, test: WorldTest) -> list[Table]:
     import torch
 
     torch.set_num_threads(1)
-    tables = evaluate_world(load(model, device="cpu"), test, tell)
+    loaded = load(model, device="cpu")
+    tables = [*evaluate_world(loaded, test, tell)]
+    if not test.held_out_phrasing:  # questions about pictures have one wording
+        tables += evaluate_moments(loaded, test, tell)
     return [replace(table, title=f"{table.title}, {name}") for table in tables]
 
 
