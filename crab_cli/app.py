@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crab_cli.commands import bench, data, doctor, infer, merge, models, train, visualize_heads
+from crab_cli.commands import bench, data, doctor, evaluate, infer, merge, models, train, visualize_heads
 from crab_cli.failures import INTERRUPTED, debugging, told
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("bench")(bench.command)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("train")(train.command)
+app.command("eval")(evaluate.command)
 app.command("doctor")(doctor.command)
 
 

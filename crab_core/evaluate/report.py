@@ -16,11 +16,12 @@ SCHEMA = "crab.scores/1"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One metric: the model's score and those of the baselines by name."""
+    """One metric: the model's score, those of the baselines by name, and what a paper reports (None: nothing)."""
 
     name: str
     score: Score
     baselines: Mapping[str, Score] = field(default_factory=dict)
+    paper: float | None = None
 
     @property
     def is_above_baselines(self) -> bool:
@@ -43,12 +44,24 @@ class Table:
         return found[name]
 
     def to_markdown(self) -> str:
-        """A Markdown table: name, score, interval, one column a baseline, rows and clips."""
-        named = list(dict.fromkeys(key for line in self.lines for key in line.baselines))
-        head = ["score", "value", "95 % interval", *named, "rows", "clips"]
-        body = [_cells(line, named) for line in self.lines]
+        """A Markdown table: name, score, interval, one column a baseline, a paper's numbers, rows and clips."""
+        head, *body = self.cells()
         marks = ["---", *["--:"] * (len(head) - 1)]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, marks, *body]) + "\n"
+
+    def to_latex(self) -> str:
+        """The same table as a LaTeX `tabular` for the package booktabs, every name escaped."""
+        head, *body = ([_escaped(cell) for cell in cells] for cells in self.cells())
+        rows = "".join(f"{' & '.join(cells)} \\\\\n" for cells in body)
+        ruled = f"\\toprule\n{' & '.join(head)} \\\\\n\\midrule\n{rows}\\bottomrule\n"
+        return f"% {_escaped(self.title)}\n\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n{ruled}\\end{{tabular}}\n"
+
+    def cells(self) -> list[list[str]]:
+        """The head and the rows of the table as texts."""
+        named = list(dict.fromkeys(key for line in self.lines for key in line.baselines))
+        paper = ["paper"] if any(line.paper is not None for line in self.lines) else []
+        head = ["score", "value", "95 % interval", *named, *paper, "rows", "clips"]
+        return [head, *(_cells(line, named, has_paper=bool(paper)) for line in self.lines)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +117,18 @@ def read_report(path: Path) -> Report:
         raise InputError(f"'{path}' holds no scores that this version reads: {err}") from err
 
 
-def _cells(line: Line, named: list[str]) -> list[str]:
+def _cells(line: Line, named: list[str], *, has_paper: bool) -> list[str]:
     mine = line.score
     others = [f"{line.baselines[key].value:.3f}" if key in line.baselines else "" for key in named]
+    others += ["" if line.paper is None else f"{line.paper:.3f}"] if has_paper else []
     interval = f"{mine.low:.3f} to {mine.high:.3f}"
     return [line.name, f"{mine.value:.3f}", interval, *others, str(mine.rows), str(mine.clips)]
+
+
+def _escaped(text: str) -> str:
+    """The text with LaTeX's special letters as themselves."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(one, f"\\{one}" if one in "&%$#_{}" else one) for one in text)
 
 
 def _table(document: Mapping[str, Any]) -> Table:
@@ -117,7 +137,7 @@ def _table(document: Mapping[str, Any]) -> Table:
 
 def _line(document: Mapping[str, Any]) -> Line:
     others = {name: Score(**one) for name, one in document["baselines"].items()}
-    return Line(document["name"], Score(**document["score"]), others)
+    return Line(document["name"], Score(**document["score"]), others, document.get("paper"))
 
 
 def _rounded(value: Any) -> Any:

@@ -26,13 +26,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "families": {"tasks", "weights", "nn"},
     "engine": {"media", "tasks", "weights"},
     "world": {"media", "tasks"},
-    "train": {"engine", "world", "media", "tasks", "weights", "nn", "render"},
-    "evaluate": {"engine", "world", "tasks", "media", "render"},
+    "data": {"media", "tasks"},
+    "train": {"engine", "data", "world", "media", "tasks", "weights", "nn", "render"},
+    "evaluate": {"engine", "data", "world", "tasks", "media", "render"},
     "batch": {"engine", "tasks", "media", "weights", "render"},
-    "crab_cli": {"batch", "evaluate", "train", "engine", "render", "world", "media", "tasks", "weights"},
+    "crab_cli": {"batch", "data", "evaluate", "train", "engine", "render", "world", "media", "tasks", "weights"},
 }
 OPEN_TO_ALL = {"crab_core.families._base"}  # the protocols: what a family is, without any family
-WITHOUT_TORCH = {"ground", "media", "tasks", "render", "world"}
+WITHOUT_TORCH = {"ground", "media", "tasks", "render", "world", "data"}
 TORCH = {"torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors"}
 HEAVY = TORCH | {"numpy", "cv2", "av", "PIL", "matplotlib", "tokenizers", "pycocotools", "yaml", "ray"}
 

@@ -1,0 +1,170 @@
+"""`crab eval`: the field's own scores of a model, or of any model's predictions, on a data file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crab_cli import options
+from crab_cli.bars import bars
+from crab_cli.output import Output
+from crab_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from crab_core.evaluate.report import Report, Table
+    from crab_core.evaluate.run import Evaluated, ModelSource
+
+COLUMNS = ("score", "value", "low", "high", "paper", "rows", "clips")
+
+
+def command(
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="What is scored, such as avqa or s4.",
+            autocompletion=options.complete_task,
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="FILE", help="Annotated clips as JSON lines.", show_default=False),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="A model by name, or its folder.",
+            autocompletion=options.complete_model,
+            show_default="mini",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions", metavar="RESULTS.jsonl", help="Score these instead of asking a model.", show_default=False
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="Where the media are.", show_default="the data file's folder"),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="Only the lines of this split.")] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Also write the scores, and what a model said, here."),
+    ] = None,
+    as_json: options.Json = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quantize: options.Quantize = "none",
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Score a model, or the predictions of any model, with the field's own metrics.
+
+    Each score has a 95 % interval by drawing clips with replacement, and what the Crab paper reports beside it.
+    docs/eval.md tells the formulas, docs/data.md the keys of both files.
+
+    \b
+    Examples:
+      crab eval --task avqa --data clips/labels.jsonl
+      crab eval --task ave --data clips/labels.jsonl --model mini --json
+      crab eval --task s4 --data s4.jsonl --predictions results.jsonl --latex
+    """
+    from crab_core.evaluate.run import check_task, evaluate
+
+    if as_json and as_latex:
+        raise UsageError("--json and --latex cannot go together", hint="Give one of them.")
+    if model is not None and predictions is not None:
+        raise UsageError("--model and --predictions cannot go together", hint="Give one of them.")
+    check_task(task)
+    _check(data, root, out)
+    output = Output(quiet=quiet, verbose=verbose, as_json=as_json)
+    with bars(output) as listen:
+        if predictions is not None:
+            from crab_core.evaluate.predictions import Predictions
+
+            found = evaluate(task, data, Predictions(predictions, task), root or data.parent, split=split)
+        else:
+            from crab_core.engine.session import load
+            from crab_core.evaluate.run import ModelSource
+
+            asked = load(model or "mini", device=device, dtype=dtype, quantize=quantize, on_progress=listen)
+            source = ModelSource(asked, on_progress=listen)
+            found = evaluate(task, data, source, root or data.parent, split=split, on_progress=listen)
+            if out is not None:
+                _write_results(source, out)
+    if out is not None:
+        _write_scores(found.report, out)
+    _print(found, output, as_latex=as_latex)
+
+
+def _check(data: Path, root: Path | None, out: Path | None) -> None:
+    """Raises for a file that is none and folders that cannot be used, before a model is loaded."""
+    from crab_core.errors import InputError
+
+    if not data.is_file():
+        raise InputError(f"no data file at '{data}'", hint="Give a file of JSON lines; docs/data.md shows one.")
+    if root is not None and not root.is_dir():
+        raise InputError(f"no folder at '{root}'", hint="Give the folder in which the media are.")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"'{out}' is a file", hint="Name a folder for the scores.")
+
+
+def _print(found: Evaluated, output: Output, *, as_latex: bool) -> None:
+    if output.as_json:
+        output.document({**found.report.to_dict(), "notes": list(found.notes)})
+    elif as_latex:
+        typer.echo("\n".join(table.to_latex() for table in found.report.tables), nl=False)
+    else:
+        for table in found.report.tables:
+            output.detail(table.title)
+            output.rows(COLUMNS, _cells(table))
+    for text in found.notes:
+        output.note(text)
+
+
+def _cells(table: Table) -> list[tuple[str, ...]]:
+    return [
+        (
+            line.name,
+            f"{line.score.value:.4f}",
+            f"{line.score.low:.4f}",
+            f"{line.score.high:.4f}",
+            "" if line.paper is None else f"{line.paper:.4f}",
+            str(line.score.rows),
+            str(line.score.clips),
+        )
+        for line in table.lines
+    ]
+
+
+def _write_scores(report: Report, out: Path) -> None:
+    from crab_core.errors import ResourceError
+    from crab_core.evaluate.report import write_report
+
+    try:
+        write_report(report, out)
+        (out / "metrics.tex").write_text("\n".join(table.to_latex() for table in report.tables), encoding="utf-8")
+    except OSError as err:
+        raise ResourceError(f"cannot write into '{out}': {err.strerror}", hint="Choose another --out.") from err
+
+
+def _write_results(source: ModelSource, out: Path) -> None:
+    from crab_core.errors import ResourceError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(result.to_dict(), ensure_ascii=False) + "\n" for result in source.results)
+        (out / "results.jsonl").write_text(lines, encoding="utf-8")
+    except OSError as err:
+        raise ResourceError(f"cannot write into '{out}': {err.strerror}", hint="Choose another --out.") from err
