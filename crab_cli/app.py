@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from crab_cli.commands import bench, data, doctor, evaluate, infer, merge, models, train, visualize_heads
+from crab_cli.commands import (
+    bench,
+    data,
+    doctor,
+    evaluate,
+    infer,
+    localize,
+    merge,
+    models,
+    train,
+    visualize_heads,
+)
 from crab_cli.failures import INTERRUPTED, debugging, told
 
 app = typer.Typer(
@@ -20,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("infer")(infer.command)
+app.command("localize")(localize.command)
 app.command("visualize-heads")(visualize_heads.command)
 app.command("merge")(merge.command)
 app.command("bench")(bench.command)
@@ -49,7 +61,7 @@ def _root(
     \b
     Examples:
       crab infer clip.mp4 "What is heard first?"
-      crab infer clip.mp4 --task ave
+      crab localize clip.mp4
       crab doctor
     """
 

@@ -156,7 +156,7 @@ def _key_options(spec: WorkerSpec, model: str) -> dict[str, object]:
 
 
 def _asked(asked: Request) -> dict[str, Any]:
-    names = ("task", "question", "audio_path", "require_audio", "reasoning", "window_s", "stride_s")
+    names = ("task", "question", "audio_path", "require_audio", "reasoning", "window_s", "stride_s", "where", "at_s")
     return {name: getattr(asked, name) for name in names}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,22 +18,27 @@ import typer
 
 from crab_cli.failures import one_line
 from crab_core.progress import Note, Progress
-from crab_core.types import Event, Result
+from crab_core.types import Box, Event, Result
 
 if TYPE_CHECKING:
     from crab_core.tasks._base import Task
 
 DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 EVENT_COLUMNS = ("start_s", "end_s", "track", "label")
+BOX_COLUMNS = ("time_s", "x0", "y0", "x1", "y1", "label")
 
 
 @dataclass
 class Output:
-    """What a command says. `quiet` drops notes and reasoning, `verbose` adds details, `as_json` prints documents."""
+    """What a command says. `quiet` drops notes and reasoning, `verbose` adds details, `as_json` prints documents.
+
+    `draws` adds a timeline to events that are shown on a terminal.
+    """
 
     quiet: bool = False
     verbose: bool = False
     as_json: bool = False
+    draws: bool = False
     _streamed: Streamed | None = None
 
     def note(self, text: str) -> None:
@@ -91,8 +97,24 @@ class Output:
     def _answer(self, result: Result) -> None:
         if result.events:
             self.rows(EVENT_COLUMNS, [event_row(event) for event in result.events])
+            self._timeline(result)
         elif result.answer is not None and not self._is_shown(result.answer.text):
             typer.echo(styled(result.answer.text, BOLD, sys.stdout))
+
+        if result.events and result.boxes:
+            typer.echo()
+            self.rows(BOX_COLUMNS, [box_row(box) for box in result.boxes])
+
+    def _timeline(self, result: Result) -> None:
+        if not self.draws or not sys.stdout.isatty():
+            return
+        from crab_cli.timeline import timeline
+
+        encoding = (sys.stdout.encoding or "ascii").lower()
+        width = shutil.get_terminal_size().columns
+        lines = timeline(result.events, result.duration_s, width, ascii_only=not encoding.startswith("utf"))
+        for line in ["", *lines] if lines else []:
+            typer.echo(line)
 
     def _is_shown(self, text: str) -> bool:
         streamed = self._streamed
@@ -130,6 +152,13 @@ class Streamed:
 def event_row(event: Event) -> tuple[str, str, str, str]:
     """An event as the columns of `EVENT_COLUMNS`."""
     return f"{event.start_s:g}", f"{event.end_s:g}", event.track, event.label
+
+
+def box_row(box: Box) -> tuple[str, str, str, str, str, str]:
+    """A box as the columns of `BOX_COLUMNS`, in pixels with one decimal at most."""
+    corners = (f"{round(side, 1):g}" for side in (box.x0, box.y0, box.x1, box.y1))
+    x0, y0, x1, y1 = corners
+    return f"{box.time_s:g}", x0, y0, x1, y1, box.label
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, aligned: bool) -> list[str]:

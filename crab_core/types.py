@@ -271,7 +271,8 @@ class Request:
     `audio_path` replaces the clip's sound. `reasoning` asks for the reasons before a short answer. A task about single
     pictures is done at the seconds `at_s`, else every `every_s` seconds. A task that tells events looks at clips that
     are longer than `window_s` in windows of that length, one every `stride_s` seconds; None for the length that the
-    model was trained on, and for half a window.
+    model was trained on, and for half a window. With `where` it also finds boxes of what sounds, at the
+    seconds `at_s`, else once an event.
     """
 
     clip: Path
@@ -285,6 +286,7 @@ class Request:
     every_s: float = 1.0
     window_s: float | None = None
     stride_s: float | None = None
+    where: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.every_s < float("inf"):

@@ -124,8 +124,16 @@ def command(
       crab infer clips --task ave -o results --workers 2
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
-    how = {"require_audio": require_audio, "reasoning": reasoning}
-    request = Request(clip, task, question, audio, **how, window_s=window, stride_s=stride)
+    request = Request(
+        clip,
+        task,
+        question,
+        audio,
+        require_audio=require_audio,
+        reasoning=reasoning,
+        window_s=window,
+        stride_s=stride,
+    )
     asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed)
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
@@ -133,18 +141,23 @@ def command(
         infer_many(clip, request, asked.spec(batch or 0, decoders), many, out, formats, output)
     else:
         many.refuse_single(clip)
-        _infer_one(request, asked, out, formats, overwrite, output)
+        infer_one(request, asked, out, formats, overwrite, output)
 
 
-def _infer_one(
+def infer_one(
     request: Request, asked: Asked, out: Path | None, formats: list[str] | None, overwrite: bool, output: Output
 ) -> None:
-    """Answer about one clip; cheap checks first: a mistake is told before torch is imported and weights are read."""
+    """Answer about one clip; cheap checks first: a mistake is told before torch is imported and weights are read.
+
+    Raises what the checks, the model and the files raise.
+    """
     from crab_core.engine.checks import probe_for, task_of
 
     task = task_of(request)
     folder = asked.folder()
-    probe_for(request, task)
+    probe = probe_for(request, task)
+    if request.where:
+        check_where(request, folder, probe.duration_s)
     files = planned(out, formats, request.clip, task.produces, overwrite=overwrite)
 
     from crab_core.engine.session import load
@@ -160,6 +173,22 @@ def _infer_one(
     for file in files:
         file.write(result, request.clip)
     refuse_silence(result)
+
+
+def check_where(request: Request, folder: Path, duration_s: float | None = None) -> None:
+    """Refuse boxes that the model cannot find, and for one clip, whose length is given, what it cannot be asked.
+
+    Raises ModelError, AudioMissing, InputError, UsageError.
+    """
+    from crab_core.engine.checks import probe_for
+    from crab_core.engine.moments import moments_of
+    from crab_core.engine.where import placing_task
+    from crab_core.weights.folder import read_header
+
+    task = placing_task(read_header(folder))
+    if duration_s is not None:
+        probe_for(request, task)
+        moments_of(request, duration_s)
 
 
 def refuse_silence(result: Result) -> None:

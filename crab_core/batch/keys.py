@@ -72,6 +72,8 @@ def _key(contents: list[str], request: Request, options: Mapping[str, object]) -
         asked += [request.at_s, request.every_s]
     if request.window_s is not None or request.stride_s is not None:
         asked += ["windows", request.window_s, request.stride_s]
+    if request.where:
+        asked += ["where"]
     document = json.dumps([contents, asked, dict(sorted(options.items()))], default=str)
     return Key(_hashed(document, WORK_LETTERS), name_of(request.id or request.clip.name))
 

@@ -128,7 +128,7 @@ class Worker:
 
         def decode() -> None:
             task, _ = seen.prompt(request, prepared.watch)
-            prepared.is_whole = task.moment is None and not seen.windows(request, task, prepared.watch)
+            prepared.is_whole = seen.is_whole(request, task, prepared.watch)
             if prepared.is_whole:
                 seen.decode(task, prepared.watch)
             prepared.task, prepared.seen = task, seen

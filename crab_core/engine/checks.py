@@ -38,6 +38,8 @@ def task_of(request: Request) -> Task:
             hint=f"Leave the question out, or ask it: crab infer {quote(str(request.clip))} {quote(question[:40])}",
         )
     _check_windows(request, task)
+    if request.where and not task.in_windows:
+        raise UsageError(f"--where is for tasks that tell events, got task '{task.name}'", hint="Leave it out.")
     return task
 
 

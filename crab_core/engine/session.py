@@ -18,6 +18,7 @@ from crab_core.engine.memory import check_fits, memory_told
 from crab_core.engine.moments import answer_at_moments
 from crab_core.engine.notes import notes_of
 from crab_core.engine.stopwatch import Stopwatch
+from crab_core.engine.where import check_where, with_boxes
 from crab_core.engine.windows import answer_in_windows, windows_for
 from crab_core.errors import ModelError
 from crab_core.families._base import SharingNetwork
@@ -190,6 +191,10 @@ class Seen:
         with watch("check"):
             return windows_for(self.model, task, request, probe.duration_s)
 
+    def is_whole(self, request: Request, task: Task, watch: Stopwatch) -> bool:
+        """True if one look at the clip and one text answer the request."""
+        return task.moment is None and not request.where and not self.windows(request, task, watch)
+
     def decode_view(self, task: Task, view: View, watch: Stopwatch) -> Clip:
         """What a view shows of the clip: from memory, else decoded now. The last few views are kept."""
         with watch("decode"):
@@ -237,13 +242,18 @@ class Seen:
         decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
         if task.moment is not None:
             return answer_at_moments(self, request, task, decoding, on_text, watch, on_progress)
+        if request.where:
+            check_where(self, request, watch)
         windows = self.windows(request, task, watch)
         if windows:
-            return answer_in_windows(self, request, task, prompt, decoding, windows, watch, on_progress)
-        _, clip, encoded = self.encode(task, watch)
-        with watch("generate"), memory_told(f"answering about '{clip.path}'"):
-            generated = self.model.network.generate(encoded, prompt, decoding, on_text)
-        result = self.read(request, task, generated, decoding, watch)
+            result = answer_in_windows(self, request, task, prompt, decoding, windows, watch, on_progress)
+        else:
+            _, clip, encoded = self.encode(task, watch)
+            with watch("generate"), memory_told(f"answering about '{clip.path}'"):
+                generated = self.model.network.generate(encoded, prompt, decoding, on_text)
+            result = self.read(request, task, generated, decoding, watch)
+        if request.where:
+            result = with_boxes(self, request, result, decoding, watch, on_progress)
         return replace(result, seconds=time.perf_counter() - began)
 
     def read(self, request: Request, task: Task, generated: Generated, decoding: Decoding, watch: Stopwatch) -> Result:
