@@ -9,6 +9,7 @@ import typer
 
 from crab_cli import options
 from crab_cli.bars import bars
+from crab_cli.commands import models_files
 from crab_cli.output import Output
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def _root() -> None:
-    """List models, tell about them and import published ones."""
+    """List models, tell about them, fetch and import published ones."""
+
+
+models_files.add_to(app)
 
 
 @app.command("list")
@@ -69,9 +73,8 @@ def info(
     if json:
         output.document(facts)
     else:
-        output.rows(
-            ("what", "found"), [(key, _shown(value)) for key, value in facts.items() if value not in ("", [], {})]
-        )
+        told = {key: value for key, value in facts.items() if key != "files" and value not in ("", [], {})}
+        output.rows(("what", "found"), [(key, _shown(value)) for key, value in told.items()])
 
 
 def _path(option: str, metavar: str, help_: str) -> Any:
@@ -160,11 +163,11 @@ def _facts(name: str) -> dict[str, Any]:
     if spec is None:
         return _folder_facts(folder_of(name))
     if spec.embedded is None and not (spec.home() / "crab.json").is_file():
-        return _spec_facts(spec)
-    return {**_spec_facts(spec), **_folder_facts(spec.folder())}
+        return _spec_facts(spec, full=True)
+    return {**_spec_facts(spec, full=True), **_folder_facts(spec.folder())}
 
 
-def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
+def _spec_facts(spec: ModelSpec, full: bool = False) -> dict[str, Any]:
     return {
         "name": spec.name,
         "family": spec.family,
@@ -175,7 +178,8 @@ def _spec_facts(spec: ModelSpec) -> dict[str, Any]:
         "memory_gib": dict(spec.memory_gib),
         "scores": dict(spec.scores),
         "paper": spec.paper,
-        "sources": [source.repository for source in spec.sources],
+        "sources": list(dict.fromkeys(source.repository for source in spec.sources)),
+        "files": [models_files.source_facts(source) for source in spec.sources] if full else [],
     }
 
 

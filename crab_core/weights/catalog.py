@@ -4,11 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crab_core.weights.spec import ModelSpec, Source
+from crab_core.weights.spec import ModelSpec, RemoteFile, Source
 
 PUBLISHER = "see its publisher"
 
-_CRAB_FILES = ("finetune_weights.bin", "avs_finetune_weights.bin", "avss_finetune_weights.bin")
+_BEATS = "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2"
+
+
+def _crab(role: str, gigabytes: float, *other: str, optional: bool = False) -> Source:
+    repository, name = "ahsgdxhs/Crab", "finetune_weights.bin" if role == "finetune" else f"{role}_finetune_weights.bin"
+    file = RemoteFile(name, gigabytes, mirrors=tuple((repository, one) for one in other))
+    return Source(repository, PUBLISHER, (file,), role, optional=optional)
+
+
+_LLAMA = Source(
+    "meta-llama/Llama-2-7b-chat-hf",
+    "Llama 2 Community License",
+    (
+        RemoteFile("config.json"),
+        RemoteFile("tokenizer.json"),
+        RemoteFile("tokenizer_config.json"),
+        RemoteFile("model.safetensors.index.json"),
+        RemoteFile("model-00001-of-00002.safetensors", 9.98),
+        RemoteFile("model-00002-of-00002.safetensors", 3.5),
+    ),
+    role="llm",
+    whole=True,
+    gated=True,
+)
+_CLIP = Source(
+    "openai/clip-vit-large-patch14",
+    PUBLISHER,
+    (
+        RemoteFile("config.json"),
+        RemoteFile(
+            "model.safetensors", 1.71, sha256="a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb"
+        ),
+    ),
+    role="clip",
+    whole=True,
+)
+_BEATS_COPY = Source(
+    "camenduru/beats",
+    PUBLISHER,
+    (
+        RemoteFile(
+            f"{_BEATS}.pt",
+            mirrors=(("THUdyh/Ola_speech_encoders", f"{_BEATS}.pt"), (f"WeiChihChen/{_BEATS}", f"{_BEATS}.pt")),
+        ),
+    ),
+    role="beats",
+    note="copies by others: the links at github.com/microsoft/unilm/tree/master/beats are dead",
+)
+_QWEN = Source(
+    "Qwen/Qwen2.5-Omni-7B",
+    PUBLISHER,
+    (
+        RemoteFile("config.json"),
+        RemoteFile("tokenizer_config.json"),
+        RemoteFile("vocab.json"),
+        RemoteFile("merges.txt"),
+        RemoteFile("preprocessor_config.json"),
+        RemoteFile("model.safetensors.index.json"),
+        *(RemoteFile(f"model-{shard:05}-of-00005.safetensors") for shard in range(1, 6)),
+    ),
+    whole=True,
+)
 
 MODELS: Mapping[str, ModelSpec] = {
     spec.name: spec
@@ -30,10 +91,12 @@ MODELS: Mapping[str, ModelSpec] = {
             tasks=("avqa", "ave", "avvp", "avcap"),
             status="import it",
             sources=(
-                Source("ahsgdxhs/Crab", PUBLISHER, files=_CRAB_FILES),
-                Source("meta-llama/Llama-2-7b-chat-hf", "Llama 2 Community License"),
-                Source("openai/clip-vit-large-patch14", PUBLISHER),
-                Source("BEATs iter3+ AS2M finetuned (cpt2)", PUBLISHER),
+                _LLAMA,
+                _CLIP,
+                _BEATS_COPY,
+                _crab("finetune", 0.766, "adapter_weights.bin"),
+                _crab("avs", 1.17, optional=True),
+                _crab("avss", 1.17, optional=True),
             ),
             memory_gib=(("float32", 27.3), ("bfloat16", 13.6)),
             scores=(("AVE accuracy", 80.15), ("MUSIC-AVQA accuracy", 78.94), ("MS3 mIoU", 58.21)),
@@ -46,10 +109,7 @@ MODELS: Mapping[str, ModelSpec] = {
             licence=PUBLISHER,
             tasks=("avqa", "ave", "avvp", "avcap"),
             status="not importable yet",
-            sources=(
-                Source("GeWu-Lab/Crab_Plus", PUBLISHER, files=("finetune_weights.bin",)),
-                Source("Qwen/Qwen2.5-Omni-7B", PUBLISHER),
-            ),
+            sources=(Source("GeWu-Lab/Crab_Plus", PUBLISHER, (RemoteFile("finetune_weights.bin"),)), _QWEN),
             paper="arXiv:2603.04128",
         ),
     )

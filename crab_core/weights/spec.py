@@ -14,12 +14,35 @@ HOME = "CRAB_MODELS"  # the environment variable that says where imported models
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of a repository of the hub.
+
+    `gigabytes` (1e9 bytes) is what its publisher shows, 0 if nobody says; `sha256` is empty where none is published:
+    then the hub's own is compared, or the first pull's is recorded. `mirrors` are other places of the same file, as
+    (repository, file).
+    """
+
+    name: str
+    gigabytes: float = 0.0
+    sha256: str = ""
+    mirrors: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One published checkpoint that a model is made of."""
+    """One published checkpoint that a model is made of: a repository of the hub and the files needed of it.
+
+    `role` names the option of `crab models import` that takes it, `whole` whether that takes the folder of all files.
+    """
 
     repository: str
     licence: str
-    files: tuple[str, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
+    role: str = ""
+    whole: bool = False
+    gated: bool = False
+    optional: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
