@@ -1,4 +1,4 @@
-"""`crab data`: data sets of the project's own making."""
+"""`crab data`: data sets of the project's own making, and files of annotated clips."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from crab_cli import options
 from crab_cli.bars import bars
+from crab_cli.commands import data_files
 from crab_cli.output import Output
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -16,7 +17,11 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def _root() -> None:
-    """Make data: clips of the generated world with exact labels."""
+    """Make data, check it, and convert that of others."""
+
+
+app.command("check")(data_files.check)
+app.command("convert")(data_files.convert)
 
 
 @app.command("synth")

@@ -97,6 +97,11 @@ class Sample:
         return not self.tasks or task in self.tasks
 
 
+def label_key(label: str) -> str:
+    """The label in the form that is compared: `"Acoustic_Guitar "` -> `"acoustic guitar"`."""
+    return " ".join(label.lower().replace("_", " ").split())
+
+
 class SampleError(ValueError):
     """A line has mistakes; `mistakes` holds all of them."""
 

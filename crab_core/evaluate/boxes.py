@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from crab_core.data.sample import label_key
 from crab_core.evaluate.bootstrap import Counts, counts
-from crab_core.evaluate.seconds import label_key
 from crab_core.types import Box
 
 SIDE = 224  # the grid of the published scorers

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crab_core.data.sample import label_key
 from crab_core.evaluate.bootstrap import Counts, counts
 from crab_core.evaluate.rows import EventRow
-from crab_core.evaluate.seconds import label_key, second_labels
+from crab_core.evaluate.seconds import second_labels
 from crab_core.types import Event
 
 

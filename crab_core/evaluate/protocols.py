@@ -11,6 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from crab_core.data.sample import label_key
 from crab_core.errors import MissingExtra, UsageError
 from crab_core.evaluate import boxes, captions, masks, published, semantic
 from crab_core.evaluate.asks import Ask, seconds_of
@@ -18,7 +19,6 @@ from crab_core.evaluate.bootstrap import Counts, score
 from crab_core.evaluate.predictions import Prediction
 from crab_core.evaluate.report import Line, Table
 from crab_core.evaluate.rows import EventRow, QaRow
-from crab_core.evaluate.seconds import label_key
 from crab_core.evaluate.sights import box_row, mask_row, semantic_row
 from crab_core.evaluate.tables import score_answers, score_localization, score_parsing
 

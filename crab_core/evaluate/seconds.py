@@ -10,15 +10,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from crab_core.data.sample import label_key
 from crab_core.types import Event, Track
 
 Grid = npt.NDArray[np.bool_]
 BACKGROUND = ""
-
-
-def label_key(label: str) -> str:
-    """The label in the form that is compared: `"Acoustic_Guitar "` -> `"acoustic guitar"`."""
-    return " ".join(label.lower().replace("_", " ").split())
 
 
 def labels_of(*told: Iterable[Event]) -> list[str]:
