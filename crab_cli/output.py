@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 EVENT_COLUMNS = ("start_s", "end_s", "track", "label")
+SHOWN_DOUBTS = 5
 BOX_COLUMNS = ("time_s", "x0", "y0", "x1", "y1", "label")
 
 
@@ -85,6 +86,10 @@ class Output:
             self._answer(result)
         for text in result.notes:
             self.note(text)
+        for text in result.consistency[:SHOWN_DOUBTS]:
+            self.note(f"contradiction: {text}")
+        if len(result.consistency) > SHOWN_DOUBTS:
+            self.note(f"{len(result.consistency) - SHOWN_DOUBTS} more contradictions: see 'consistency' with --json")
         spent = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in result.timings_s.items())
         self.detail(f"{result.seconds:.2f} s: {spent}")
 

@@ -295,7 +295,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a model said of one clip, with everything needed to trust or doubt it."""
+    """What a model said of one clip, with everything needed to trust or doubt it.
+
+    `consistency` lists what in it contradicts something else in it, or the sound; empty if nothing was found.
+    """
 
     id: str
     model: str
@@ -312,6 +315,7 @@ class Result:
     notes: tuple[str, ...] = ()
     seed: int = 0
     masks: tuple[Mask, ...] = ()
+    consistency: tuple[str, ...] = ()
     schema: str = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -338,6 +342,7 @@ class Result:
         values["boxes"] = tuple(Box(**box) for box in values["boxes"])
         values["masks"] = tuple(Mask.from_dict(mask) for mask in values.get("masks", ()))
         values["notes"] = tuple(values.get("notes", ()))
+        values["consistency"] = tuple(values.get("consistency", ()))
         return cls(**values)
 
     def with_notes(self, notes: Sequence[str]) -> Result:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crab_core.engine.checks import probe_for, require, task_of
+from crab_core.engine.consistency import Scale, contradictions
 from crab_core.engine.memory import check_fits, memory_told
 from crab_core.engine.moments import answer_at_moments
 from crab_core.engine.notes import notes_of
@@ -261,6 +262,7 @@ class Seen:
         view, clip = self.decode(task, watch)
         with watch("read"):
             reading = task.read(generated.text, _canvas(view, clip))
+            doubts = contradictions(reading, clip, Scale(view.second_s))
         return Result(
             id=request.id or request.clip.name,
             model=self.model.name,
@@ -276,6 +278,7 @@ class Seen:
             timings_s=dict(watch.spent_s),
             notes=notes_of(self.model.header, task.name, view, clip, generated, reading),
             seed=decoding.seed,
+            consistency=doubts,
         )
 
     def _decoded(self, view: View) -> Clip:

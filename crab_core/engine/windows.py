@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from crab_core.engine.consistency import Scale, contradictions
 from crab_core.engine.memory import memory_told
 from crab_core.engine.merging import Window, WindowEvents, merge
 from crab_core.engine.notes import notes_of
@@ -40,6 +41,7 @@ class _Told:
     events: tuple[Event, ...] = ()
     notes: tuple[str, ...] = ()
     audio: AudioState = "absent"
+    doubts: tuple[str, ...] = ()
     lost: InputError | None = None
 
 
@@ -135,6 +137,7 @@ def answer_in_windows(
         timings_s=dict(watch.spent_s),
         notes=(_cut(windows), *_notes(told)),
         seed=decoding.seed,
+        consistency=tuple(f"window {_span(one.window)}: {doubt}" for one in heard for doubt in one.doubts),
     )
 
 
@@ -165,12 +168,13 @@ def _read(model: Model, task: Task, window: Window, view: View, clip: Clip, gene
     places = len(view.frame_times_s) or len(view.sound_windows_s)
     reading = task.read(generated.text, Canvas(window.length_s, places, view.second_s, clip.size))
     start_s = window.start_s
+    doubts = contradictions(reading, clip, Scale(view.second_s, start_s))
     events = tuple(
         replace(event, start_s=round(event.start_s + start_s, 3), end_s=round(event.end_s + start_s, 3))
         for event in reading.events
     )
     notes = notes_of(model.header, task.name, view, clip, generated, reading)
-    return _Told(window, generated.text, events, notes, clip.audio)
+    return _Told(window, generated.text, events, notes, clip.audio, doubts)
 
 
 def _later(view: View, start_s: float) -> View:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -197,11 +198,23 @@ def test_an_answer_without_events_is_told(localize, family: FakeFamily, clip: Pa
     assert localize(clip).code == 4
 
 
+def test_contradictions_are_listed(localize, family: FakeFamily, tmp_path: Path) -> None:
+    mute = write_clip(tmp_path / "mute.mp4", sound=False)
+    said = localize(mute)
+    assert "note: contradiction: 'dog' is told as heard from 1 to 3 s, and there is no sound track\n" in said.err
+    result = Result.from_dict(json.loads(localize(mute, "--json").out))
+    assert result.consistency == ("'dog' is told as heard from 1 to 3 s, and there is no sound track",)
+    spans = ",".join(f"({i} {i + 1})" for i in range(0, 8))
+    mute = write_clip(tmp_path / "longer.mp4", 9.0, sound=False)
+    family.network.says["avvp"] = f"<audio_event>dog,{spans}</audio_event>"
+    assert "note: 3 more contradictions: see 'consistency' with --json" in localize(mute).err
+
+
 def test_two_hours(localize, tmp_path: Path) -> None:
     path = tmp_path / "hours.mp4"
     with av.open(path, "w") as container:
-        stream = container.add_stream("mpeg4", rate=1, width=32, height=24, pix_fmt="yuv420p")
-        for i in range(7200):
+        stream = container.add_stream("mpeg4", rate=Fraction(1, 10), width=32, height=24, pix_fmt="yuv420p")
+        for i in range(720):
             picture = np.full((24, 32, 3), i % 256, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
         container.mux(stream.encode())

@@ -156,3 +156,9 @@ def test_sound_that_ends_early(model: Model, tmp_path: Path) -> None:
     assert any(note.startswith("window ") and "sound" in note for note in result.notes)
     with pytest.raises(AudioMissing):
         model.infer(Request(write_clip(tmp_path / "mute.mp4", 24.0, sound=False), "ave"))
+
+
+def test_contradictions_are_told_with_their_window(model: Model, network: Listener, tmp_path: Path) -> None:
+    result = model.infer(Request(write_clip(tmp_path / "mute.mp4", 24.0, sound=False), "avvp"))
+    assert "window 0-10 s: 'dog' is told as heard from 2 to 4 s, and there is no sound track" in result.consistency
+    assert "window 5-15 s: 'dog' is told as heard from 8 to 13 s, and there is no sound track" in result.consistency
