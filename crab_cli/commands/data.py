@@ -51,12 +51,21 @@ def synth(
       crab data synth -o clips --clips 100 --seed 7
       crab data synth -o heldout --clips 50 --split test --size 320
     """
+    from crab_core.world.moments import describe_pictures
     from crab_core.world.questions import describe
     from crab_core.world.synth import LABELS, Film, synthesize
 
     film = Film(size=size, fps=fps)
     with bars(Output(quiet=quiet, verbose=verbose)) as listen:
         synthesize(
-            out, clips, seed=seed, split=split, film=film, overwrite=overwrite, describe=describe, on_progress=listen
+            out,
+            clips,
+            seed=seed,
+            split=split,
+            film=film,
+            overwrite=overwrite,
+            describe=describe,
+            describe_pictures=describe_pictures,
+            on_progress=listen,
         )
     typer.echo(out / LABELS)

@@ -20,7 +20,7 @@ KEYS = (
 )  # fmt: skip
 _QUESTION = ("id", "question", "answer", "type", "modality", "template", "target")
 _EVENT = ("label", "start_s", "end_s", "track")
-_FRAME = ("time_s", "boxes", "masks", "classes")
+_FRAME = ("time_s", "tasks", "boxes", "masks", "classes")
 _EXPRESSION = ("id", "text", "time_s", "mask")
 _MASK = ("label", "file", "rle")
 T = TypeVar("T")
@@ -50,12 +50,16 @@ class MaskRef:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is true of one picture. `classes` is a picture of class indices (AVSS). None is "not annotated"."""
+    """What is true of one picture. `classes` is a picture of class indices (AVSS). None is "not annotated".
+
+    `tasks`, if any are named, are the only ones that the picture is for.
+    """
 
     time_s: float
     boxes: tuple[Box, ...] | None = None
     masks: tuple[MaskRef, ...] | None = None
     classes: str | None = None
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,9 @@ def _frame(reader: _Reader) -> Frame:
     time_s = reader.number("time_s", least=0.0)
     boxes = reader.several("boxes", _box)
     placed = None if boxes is None else tuple(Box(b.label, b.x0, b.y0, b.x1, b.y1, time_s) for b in boxes)
-    return Frame(time_s, placed, reader.several("masks", _mask), reader.text("classes") or None)
+    return Frame(
+        time_s, placed, reader.several("masks", _mask), reader.text("classes") or None, reader.texts("tasks") or ()
+    )
 
 
 def _box(reader: _Reader) -> Box:

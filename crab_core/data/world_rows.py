@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from crab_core.data.sample import Frame, Question, Sample, SampleError
+from crab_core.data.sample import Expression, Frame, MaskRef, Question, Sample, SampleError
 from crab_core.types import Box, Event
 
-TASKS = ("avqa", "avvp", "avcap", "ssl")  # "ave" too, where one event is both seen and heard
+TASKS = ("avqa", "avvp", "avcap", "ssl", "arig", "s4", "ms3", "ref-avs")  # and "ave" where one event is seen and heard
 OPEN = "Open"  # questions with a list or a time as their answer, which no exact answer fits
 
 
@@ -33,6 +33,7 @@ def of_world_row(row: Mapping[str, Any], line: int = 0) -> Sample:
             questions=tuple(_question(one) for one in row.get("qa", ()) if one["type"] != OPEN),
             events=tuple(_events(row)),
             frames=tuple(_frames(row, int(seconds))),
+            expressions=tuple(_expression(one) for one in row.get("expressions", ())),
             captions=(str(row["caption"]),) if "caption" in row else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as err:
@@ -53,12 +54,21 @@ def _events(row: Mapping[str, Any]) -> Iterator[Event]:
 
 
 def _frames(row: Mapping[str, Any], seconds: int) -> Iterator[Frame]:
-    """The boxes of what sounds in each second's frame."""
+    """The boxes and masks of what sounds in each second's frame; one box is for ARIG too, one class for S4."""
     heard = [(fact["name"], fact["start_s"], fact["end_s"]) for fact in row["heard"]]
     for second in range(seconds):
         sounding = {name for name, start, end in heard if start <= second < end}
-        boxes = (box for box in row["boxes"] if box["second"] == second and box["name"] in sounding)
-        yield Frame(float(second), tuple(_box(box["name"], box["box"], second) for box in boxes))
+        shown = [box for box in row["boxes"] if box["second"] == second and box["name"] in sounding]
+        tasks = ["ssl", "ms3"] + (["arig"] if len(shown) < 2 else [])
+        tasks += ["s4"] if len({box["name"] for box in shown}) == 1 else []
+        boxes = tuple(_box(box["name"], box["box"], second) for box in shown)
+        masks = tuple(MaskRef(box["name"], rle=box["rle"]) for box in shown) if all("rle" in b for b in shown) else None
+        yield Frame(float(second), boxes, masks, tasks=tuple(tasks))
+
+
+def _expression(one: Mapping[str, Any]) -> Expression:
+    mask = None if one["rle"] is None else MaskRef(rle=one["rle"])
+    return Expression(str(one["text"]), float(one["second"]), mask)
 
 
 def _box(name: str, corners: Sequence[float], second: int) -> Box:

@@ -55,7 +55,8 @@ def asks(task: str, sample: Sample, root: Path) -> Iterator[Ask]:
         yield from (Ask(sample, root, expression=one) for one in sample.expressions or ())
     else:
         key = {"arig": "boxes", "ssl": "boxes", "avss": "classes"}.get(task, "masks")
-        yield from (Ask(sample, root, frame=one) for one in sample.frames or () if getattr(one, key) is not None)
+        frames = [one for one in sample.frames or () if not one.tasks or task in one.tasks]
+        yield from (Ask(sample, root, frame=one) for one in frames if getattr(one, key) is not None)
 
 
 def seconds_of(sample: Sample) -> int:

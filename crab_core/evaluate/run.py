@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,11 +115,15 @@ class ModelSource:
         return of_result(result)
 
     def notes(self) -> Iterator[str]:
-        """Clips that could not be used; raises InputError if none could."""
+        """Clips that could not be used, and what the model noted of most of them; raises InputError if none could."""
         if self._failed and not self.results:
             raise InputError(f"no clip could be used; the first: {self._failed[0]}", hint="Check --root.")
         for text in self._failed[:_MOST_TOLD]:
-            yield f"not scored as told: {text}"
+            yield f"{text}"
+        noted = Counter(text for result in self.results for text in set(result.notes))
+        for text, count in noted.most_common(_MOST_TOLD):
+            if 2 * count > len(self.results):
+                yield f"{count} of {len(self.results)} results: {text}"
 
     def _request(self, task: str, ask: Ask) -> Request:
         sample = ask.sample

@@ -11,21 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from crab_core.tasks.sights import NOTHING, write_box, write_boxes, write_mask, write_referred
 from crab_core.tasks.wording import MOMENT
-from crab_core.types import Box
+from crab_core.types import Box, Mask
 from crab_core.world.dice import Dice
 from crab_core.world.labels import MIN_BOX_SHARE
 from crab_core.world.narration import CLASSES, listed
 from crab_core.world.questions import Sample
+from crab_core.world.scene import SPLITS
 from crab_core.world.spec import Actor, Column, Figure, Scene
 
 MOMENT_TASKS: tuple[str, ...] = ("arig", "ssl", "s4", "ms3", "ref-avs")
 COORDINATES = 100  # a box is told in hundredths of the picture
+_PICTURES = 2504  # the stream of `describe_pictures` beside the scene's own seed
 CLEAR_DB = 3.0  # between the two loudest, or the two softest, sounds that an expression tells apart
 
 
@@ -76,6 +79,20 @@ def moment_samples(
         pool = list(_expressions(shown, dice))
         chosen += [_referred(*pool[at]) for at in dice.shuffled(range(len(pool)))[:expressions]]
     return chosen
+
+
+def describe_pictures(scene: Scene, ids: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """One expression a second as plain JSON values, always the same for one scene, with the mask of what it means.
+
+    `ids` is (seconds, H, W). `rle` is None for an expression that means nothing in that picture.
+    """
+    rng = np.random.default_rng([SPLITS[scene.split], scene.seed, scene.index, _PICTURES])
+    made = []
+    for second, frame in enumerate(ids):
+        (sample,) = moment_samples(scene, second, frame, rng, tasks=("ref-avs",), expressions=1)
+        rle = Mask.of("", 0.0, np.isin(frame, sample.figures)).to_rle() if sample.figures else None
+        made.append({"second": second, "text": sample.question, "rle": rle})
+    return {"expressions": made}
 
 
 def _sounding(shown: Sequence[Sight]) -> list[Sight]:

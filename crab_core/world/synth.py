@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from crab_core.errors import ResourceError, UsageError
 from crab_core.progress import Listener, Progress, ignore
-from crab_core.types import SAMPLE_RATE_HZ
+from crab_core.types import SAMPLE_RATE_HZ, Mask
 from crab_core.world.labels import SceneLabels, SeenBox, boxes, label
 from crab_core.world.picture import render
 from crab_core.world.scene import SPLITS, Scene, fingerprint, sample_scene
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from crab_core.world.bank import Bank
 
 Describe = Callable[[Scene, SceneLabels], Mapping[str, Any]]
+DescribePictures = Callable[[Scene, npt.NDArray[np.uint8]], Mapping[str, Any]]
 Row = dict[str, Any]
 
 LABELS = "labels.jsonl"
@@ -62,11 +63,13 @@ def synthesize(
     film: Film | None = None,
     overwrite: bool = False,
     describe: Describe | None = None,
+    describe_pictures: DescribePictures | None = None,
     on_progress: Listener = ignore,
 ) -> list[Row]:
     """Write scenes 0 to `clips - 1` of a split into a folder and return the rows of its `labels.jsonl`.
 
-    describe: gives further keys of a clip's row, such as questions. Raises UsageError for an unknown split, fewer
+    describe, describe_pictures: give further keys of a clip's row, such as questions, from its labels and from the
+    instance ids (seconds, H, W) of each second's picture. Raises UsageError for an unknown split, fewer
     than 1 clip or a folder that is in use (unless `overwrite`), ResourceError if the files cannot be written.
     """
     _check(out, clips, seed, split, overwrite=overwrite)
@@ -80,7 +83,7 @@ def synthesize(
         rows = []
         for index in range(clips):
             scene = sample_scene(split, index, seed=seed, bank=bank, seconds=how.seconds)
-            rows.append(_write_clip(out, scene, bank, how, describe))
+            rows.append(_write_clip(out, scene, bank, how, describe, describe_pictures))
             on_progress(Progress("synth", index + 1, clips, "clips"))
     except OSError as err:
         raise ResourceError(
@@ -130,7 +133,14 @@ def _prepare(out: Path) -> None:
         old.unlink()
 
 
-def _write_clip(out: Path, scene: Scene, bank: Bank, film: Film, describe: Describe | None) -> Row:
+def _write_clip(
+    out: Path,
+    scene: Scene,
+    bank: Bank,
+    film: Film,
+    describe: Describe | None,
+    describe_pictures: DescribePictures | None,
+) -> Row:
     path = out / f"{scene.index:05d}.mp4"
     unfinished = path.with_name(f"{path.name}.part")
     times = [number / film.fps for number in range(scene.seconds * film.fps)]
@@ -147,9 +157,10 @@ def _write_clip(out: Path, scene: Scene, bank: Bank, film: Film, describe: Descr
         "size_px": film.size,
         "fps": film.fps,
         **truth.to_dict(),
-        "boxes": _pixels(boxes(scene, ids[:: film.fps]), film.size),
+        "boxes": _pixels(boxes(scene, ids[:: film.fps]), ids[:: film.fps]),
         "generator": fingerprint(bank),
         **(describe(scene, truth) if describe else {}),
+        **(describe_pictures(scene, ids[:: film.fps]) if describe_pictures else {}),
     }
     unfinished.replace(path)
     with (out / LABELS).open("a", encoding="utf-8") as lines:
@@ -157,14 +168,16 @@ def _write_clip(out: Path, scene: Scene, bank: Bank, film: Film, describe: Descr
     return row
 
 
-def _pixels(found: Sequence[SeenBox], size: int) -> list[Row]:
-    """The boxes in pixels of the clip's frame."""
+def _pixels(found: Sequence[SeenBox], ids: npt.NDArray[np.uint8]) -> list[Row]:
+    """The boxes in pixels of the clip's frame, each with the run lengths of what is visible of its drawing."""
+    size = ids.shape[-1]
     return [
         {
             "name": box.name,
             "second": box.second,
             "figure": box.figure,
             "box": [round(corner * size) for corner in (box.x0, box.y0, box.x1, box.y1)],
+            "rle": Mask.of("", 0.0, ids[box.second] == box.figure + 1).to_rle(),
         }
         for box in found
     ]
