@@ -18,6 +18,7 @@ from crab_cli.commands import (
     localize,
     merge,
     models,
+    segment,
     train,
     visualize_heads,
 )
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("infer")(infer.command)
 app.command("localize")(localize.command)
+app.command("segment")(segment.command)
 app.command("visualize-heads")(visualize_heads.command)
 app.command("merge")(merge.command)
 app.command("bench")(bench.command)
@@ -62,6 +64,7 @@ def _root(
     Examples:
       crab infer clip.mp4 "What is heard first?"
       crab localize clip.mp4
+      crab segment clip.mp4 -o masks
       crab doctor
     """
 

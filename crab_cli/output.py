@@ -18,7 +18,7 @@ import typer
 
 from crab_cli.failures import one_line
 from crab_core.progress import Note, Progress
-from crab_core.types import Box, Event, Result
+from crab_core.types import Box, Event, Mask, Result
 
 if TYPE_CHECKING:
     from crab_core.tasks._base import Task
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 EVENT_COLUMNS = ("start_s", "end_s", "track", "label")
 SHOWN_DOUBTS = 5
+MASK_COLUMNS = ("time_s", "label", "pixels", "share", "score")
 BOX_COLUMNS = ("time_s", "x0", "y0", "x1", "y1", "label")
 
 
@@ -100,7 +101,9 @@ class Output:
             typer.echo(styled(result.answer.reasoning, DIM, sys.stderr), err=True)
 
     def _answer(self, result: Result) -> None:
-        if result.events:
+        if result.masks:
+            self.rows(MASK_COLUMNS, [mask_row(mask) for mask in result.masks])
+        elif result.events:
             self.rows(EVENT_COLUMNS, [event_row(event) for event in result.events])
             self._timeline(result)
         elif result.answer is not None and not self._is_shown(result.answer.text):
@@ -157,6 +160,12 @@ class Streamed:
 def event_row(event: Event) -> tuple[str, str, str, str]:
     """An event as the columns of `EVENT_COLUMNS`."""
     return f"{event.start_s:g}", f"{event.end_s:g}", event.track, event.label
+
+
+def mask_row(mask: Mask) -> tuple[str, str, str, str, str]:
+    """A mask as the columns of `MASK_COLUMNS`; its share is that of the frame."""
+    share = mask.area_px / (mask.size[0] * mask.size[1])
+    return f"{mask.time_s:g}", mask.label, str(mask.area_px), f"{share:.4f}", f"{mask.score:g}"
 
 
 def box_row(box: Box) -> tuple[str, str, str, str, str, str]:

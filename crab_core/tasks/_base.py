@@ -19,7 +19,7 @@ class Moment:
     """
 
     window_s: int = 10
-    heard_s: Mapping[str, int] = field(default_factory=dict)
+    heard_s: Mapping[str, int] = field(default_factory=dict, hash=False)
     told: Callable[[str, str], str] | None = None
 
 

@@ -70,3 +70,9 @@ def test_a_question_cannot_smuggle_in_a_placeholder(token: str) -> None:
     last = TASKS["avqa"].load().wording(f"What is {token}?", "train").parts[-1].text
     assert token not in last
     assert token.strip("<>") in last
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_can_be_keys(task: str) -> None:
+    known = TASKS[task].load()
+    assert {known: 1}[known] == 1
