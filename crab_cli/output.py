@@ -54,9 +54,9 @@ class Output:
             typer.echo(one_line(text), err=True)
 
     def listen(self, heard: Progress | Note) -> None:
-        """What the core tells; its notes are details, its progress is the bars' business."""
+        """What the core tells; its notes are details unless they are to be seen, its progress is the bars' business."""
         if isinstance(heard, Note):
-            self.detail(heard.text)
+            (self.note if heard.seen else self.detail)(heard.text)
 
     def document(self, document: Any) -> None:
         """One JSON document on stdout."""

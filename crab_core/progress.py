@@ -19,9 +19,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One sentence for the user that is no error."""
+    """One sentence for the user that is no error; `seen` if it is worth reading unasked."""
 
     text: str
+    seen: bool = False
 
 
 Listener = Callable[[Progress | Note], None]

@@ -1,8 +1,9 @@
-"""`crab models pull|verify|where`: the published files of a model, on this machine or not."""
+"""`crab models pull|quantize|verify|where`: the files of a model, published, packed, on this machine or not."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -57,6 +58,34 @@ def pull(
     words = " ".join(f"--{source.role} '{path}'" for source, path in found if source.role)
     if spec.status == "import it" and not roles:
         output.note(f"next: crab models import {spec.name} {words}")
+
+
+def quantize(
+    folder: NameOrFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The packed folder.", show_default=False)],
+    bits: Annotated[Literal["4bit", "8bit"], typer.Option("--bits", help="How the language model is packed.")] = "4bit",
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Write a model folder again with its language model in 4 or 8 bits; prints the new folder.
+
+    The new folder answers as the old one does with --quantize, and loads without packing anew.
+
+    \b
+    Examples:
+      crab models quantize crab-7b -o crab-4bit
+      crab models quantize runs/mini/model --bits 8bit -o mini-8bit
+      crab models quantize mini -o mini-4bit --quiet
+    """
+    from crab_core.engine.resolve import folder_of
+    from crab_core.registry import FAMILIES, lookup
+    from crab_core.weights.folder import read_header
+
+    source = folder_of(folder)
+    family = lookup(FAMILIES, read_header(source).family, kind="family").load()
+    with bars(Output(quiet=quiet, verbose=verbose)) as listen:
+        family.quantize_folder(source, bits, out, listen)
+    typer.echo(out)
 
 
 def verify(name: NameOrFolder, json: options.Json = False) -> None:
@@ -164,6 +193,6 @@ def source_facts(source: Source) -> dict[str, Any]:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Puts the three commands beside the others of `crab models`."""
-    for command in (pull, verify, where):
+    """Puts the commands beside the others of `crab models`."""
+    for command in (pull, quantize, verify, where):
         app.command(command.__name__)(command)

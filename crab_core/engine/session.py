@@ -65,7 +65,9 @@ def load(
     on_progress(Progress("load", 0, 1, "models", header.name))
     family = _family_of(header)
     _check_profile(header)
-    backend = choose(device, dtype, quantize)
+    backend = choose(device, dtype, header.quantized if quantize == "none" else quantize)
+    if backend.precision.quantize != "none" and backend.precision.device == "cpu":
+        on_progress(Note(f"{backend.precision.quantize} on a CPU saves memory, not time", seen=True))
     check_fits(folder, backend.precision)
     with memory_told(f"loading the model '{header.name}'"):
         network = family.load(folder, backend.precision)

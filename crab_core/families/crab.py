@@ -15,6 +15,7 @@ import torch
 from crab_core.errors import ModelError
 from crab_core.families._base import Precision
 from crab_core.families.crab_network import CrabNetwork
+from crab_core.families.crab_quantized import load_quantized
 from crab_core.families.crab_text import Chat
 from crab_core.nn.crab import CrabModel, without_weights
 from crab_core.nn.crab_config import CrabConfig, ILoraConfig
@@ -40,16 +41,22 @@ class CrabFamily:
         header = read_header(folder)
         config = config_of(header.config, folder)
         dtype = getattr(torch, precision.dtype)
-        tensors = read_tensors(folder, header, dtype)
-        _check_heads(config.ilora, tensors, folder)
         model = _empty_model(config, folder)
-        model.load_tensors(tensors, str(folder))
-        if precision.quantize != "none":
-            from crab_core.weights.quantize import quantize
-
-            quantize(model.llm, precision.quantize, dtype, precision.device)
+        if precision.quantize != "none" or header.quantized != "none":
+            load_quantized(model, folder, header, precision, lambda found: _check_heads(config.ilora, found, folder))
+        else:
+            tensors = read_tensors(folder, header, dtype)
+            _check_heads(config.ilora, tensors, folder)
+            model.load_tensors(tensors, str(folder))
         model.to(precision.device).eval().requires_grad_(False)
         return CrabNetwork(header.name, model, Chat.read(folder, config.system))
+
+    def quantize_folder(self, folder: Path, kind: str, out: Path, on_progress: Listener = ignore) -> Header:
+        """Writes the folder again with the LLM's linears packed: see `crab_quantized.quantize_folder`."""
+        from crab_core.families.crab_quantized import quantize_folder
+
+        config = config_of(read_header(folder).config, folder)
+        return quantize_folder(_empty_model(config, folder), folder, kind, out, on_progress)
 
     def import_release(self, release: Release, choices: Choices, out: Path, on_progress: Listener = ignore) -> Header:
         """Writes a model folder from the published files: see `crab_import.import_crab`."""

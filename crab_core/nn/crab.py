@@ -122,7 +122,7 @@ class CrabModel(nn.Module):
 
         `llm.model.layers.0.self_attn.q_proj.weight`, `...q_proj.ilora_A.weight`. A tied output layer is left out.
         """
-        return {_plain(key): tensor for key, tensor in self.state_dict().items() if key not in self._tied()}
+        return {plain_name(key): tensor for key, tensor in self.state_dict().items() if key not in self._tied()}
 
     def load_tensors(self, tensors: Mapping[str, torch.Tensor], where: str) -> None:
         """Takes the tensors over (no copy) under the names of `tensors()`; floating ones should be of one dtype.
@@ -130,18 +130,26 @@ class CrabModel(nn.Module):
         The names of a module's own state dict do as well. Raises WeightsMismatch if some are lacking or unknown,
         ModelError if a shape differs.
         """
-        tensors = {_plain(key): tensor for key, tensor in tensors.items()}
-        own = {_plain(key): key for key in self.state_dict() if key not in self._tied()}
-        lacking, unknown = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+        tensors = {plain_name(key): tensor for key, tensor in tensors.items()}
+        self.check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, where)
+        self.take_tensors(tensors)
+
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+        """Raises WeightsMismatch if some of the network's tensors are lacking or unknown, ModelError for a shape."""
+        expected = self.tensors()
+        lacking, unknown = sorted(set(expected) - set(shapes)), sorted(set(shapes) - set(expected))
         if lacking or unknown:
             raise WeightsMismatch(where, lacking, unknown)
-        expected = self.tensors()
-        for name, tensor in tensors.items():
-            if tensor.shape != expected[name].shape:
+        for name, shape in shapes.items():
+            if shape != tuple(expected[name].shape):
                 raise ModelError(
-                    f"'{name}' is {tuple(tensor.shape)} in '{where}' but {tuple(expected[name].shape)} in its config",
+                    f"'{name}' is {shape} in '{where}' but {tuple(expected[name].shape)} in its config",
                     hint="The header and the weights belong to different models: fetch both again.",
                 )
+
+    def take_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Takes over some tensors under the names of `tensors()`, unchecked."""
+        own = {plain_name(key): key for key in self.state_dict() if key not in self._tied()}
         self.load_state_dict({own[name]: tensor for name, tensor in tensors.items()}, strict=False, assign=True)
         self.llm.tie_weights()
 
@@ -170,7 +178,7 @@ def without_weights() -> Iterator[None]:
         nn.Module.register_parameter = register
 
 
-def _plain(key: str) -> str:
+def plain_name(key: str) -> str:
     """The name without what an adapter's wrapper puts into it."""
     return re.sub(r"\.(ilora_\w+)\.default\.", r".\1.", key.replace(".base_layer.", "."))
 

@@ -29,7 +29,7 @@ WEIGHTS = "model.safetensors"
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
 ALWAYS_HASHED_BYTES = 64 << 20  # below this a hash costs under 0.1 s; larger files are hashed by `verify`
-_TEXTS = ("name", "family", "licence", "profile", "note")
+_TEXTS = ("name", "family", "licence", "profile", "note", "quantized")
 REPAIR = "Install the package again, or fetch the model folder again."
 
 
@@ -50,7 +50,8 @@ class Header:
     """What `crab.json` says.
 
     `config` belongs to the family. `profile` names the wording that the model learnt, `tasks` what it was trained on.
-    `note`, if any, is told with every result. `training` holds the recipe, seeds, generator hash and metrics.
+    `note`, if any, is told with every result. `quantized` says how the LLM's linears are packed: `none`, `4bit` or
+    `8bit`. `training` holds the recipe, seeds, generator hash and metrics.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Header:
     training: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileFact] = field(default_factory=dict)
     format: int = FORMAT
+    quantized: str = "none"
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
