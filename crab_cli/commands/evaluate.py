@@ -14,7 +14,7 @@ from crab_cli.output import Output
 from crab_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from crab_core.evaluate.report import Report, Table
+    from crab_core.evaluate.report import Line, Report
     from crab_core.evaluate.run import Evaluated, ModelSource
 
 COLUMNS = ("score", "value", "low", "high", "paper", "rows", "clips")
@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Score a model, or the predictions of any model, with the field's own metrics.
 
-    Each score has a 95 % interval by drawing clips with replacement, and what the Crab paper reports beside it.
+    Each score has a 95 % interval by drawing clips with replacement, the Crab paper's number and trivial baselines.
     docs/eval.md tells the formulas, docs/data.md the keys of both files.
 
     \b
@@ -126,26 +126,21 @@ def _print(found: Evaluated, output: Output, *, as_latex: bool) -> None:
     elif as_latex:
         typer.echo("\n".join(table.to_latex() for table in found.report.tables), nl=False)
     else:
+        several = len(found.report.tables) > 1
         for table in found.report.tables:
-            output.detail(table.title)
-            output.rows(COLUMNS, _cells(table))
+            named = list(dict.fromkeys(name for line in table.lines for name in line.baselines))
+            output.rows(
+                [*COLUMNS, *named], [_cells(line, named, f"{table.title}: " if several else "") for line in table.lines]
+            )
     for text in found.notes:
         output.note(text)
 
 
-def _cells(table: Table) -> list[tuple[str, ...]]:
-    return [
-        (
-            line.name,
-            f"{line.score.value:.4f}",
-            f"{line.score.low:.4f}",
-            f"{line.score.high:.4f}",
-            "" if line.paper is None else f"{line.paper:.4f}",
-            str(line.score.rows),
-            str(line.score.clips),
-        )
-        for line in table.lines
-    ]
+def _cells(line: Line, baselines: list[str], title: str) -> tuple[str, ...]:
+    numbers = [line.score.value, line.score.low, line.score.high, line.paper]
+    numbers += [line.baselines[name].value if name in line.baselines else None for name in baselines]
+    shown = ["" if number is None else f"{number:.4f}" for number in numbers]
+    return title + line.name, *shown[:4], str(line.score.rows), str(line.score.clips), *shown[4:]
 
 
 def _write_scores(report: Report, out: Path) -> None:

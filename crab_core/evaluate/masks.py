@@ -76,6 +76,20 @@ def measure(clip: str, probability: npt.NDArray[np.float32], truth: npt.NDArray[
     return MaskRow(clip, *sizes, _curve(probability, truth) if sizes[1] else np.zeros(THRESHOLDS))
 
 
+def everything(row: MaskRow) -> MaskRow:
+    """The same frame, told to be inside as a whole."""
+    precision = row.true / row.pixels
+    value = (1 + BETA_SQUARED) * precision / (BETA_SQUARED * precision + 1) if row.true else 0.0
+    return MaskRow(row.clip, row.pixels, row.true, row.true, row.pixels, np.full(THRESHOLDS, value))
+
+
+def nothing(row: MaskRow) -> MaskRow:
+    """The same frame without a pixel inside; at threshold 0 the published sweep counts all of them even so."""
+    curve = np.zeros(THRESHOLDS)
+    curve[0] = everything(row).curve[0]
+    return MaskRow(row.clip, 0, row.true, 0, row.pixels, curve)
+
+
 def mean_iou(rows: Sequence[MaskRow], *, strict: bool = False) -> Counts:
     """Mean IoU over frames."""
     return _share(rows, [row.strict_iou if strict else row.iou for row in rows])

@@ -15,6 +15,7 @@ from crab_core.data.sample import label_key
 from crab_core.errors import MissingExtra, UsageError
 from crab_core.evaluate import boxes, captions, masks, published, semantic
 from crab_core.evaluate.asks import Ask, seconds_of
+from crab_core.evaluate.baselines import fit_majority, nothing, whole_clip
 from crab_core.evaluate.bootstrap import Counts, score
 from crab_core.evaluate.predictions import Prediction
 from crab_core.evaluate.report import Line, Table
@@ -93,7 +94,9 @@ def _text(task: str, ask: Ask, told: Prediction) -> Any:
 
 
 def _answers(scored: Scored) -> Iterator[Table]:
-    table = score_answers(scored.rows, {}, "AVQA")
+    majority = fit_majority((_kind(row), row.truth) for row in scored.rows)
+    told = [replace(row, predicted=majority.answer(_kind(row))) for row in scored.rows]
+    table = score_answers(scored.rows, {"majority": told}, "AVQA")
     lines = [line for line in table.lines if not line.name.endswith((" ", ", ")) and not line.name.startswith(", ")]
     if all(row.truth.strip().lower() in published.ANSWERS for row in scored.texts):
         try:
@@ -103,8 +106,13 @@ def _answers(scored: Scored) -> Iterator[Table]:
     yield Table(table.title, tuple(lines))
 
 
+def _kind(row: QaRow) -> str:
+    """Within what the most frequent answer is looked for: the template, else the type."""
+    return row.template or f"{row.modality}, {row.type}"
+
+
 def _localization(scored: Scored) -> Iterator[Table]:
-    table = score_localization(scored.rows, {}, "AVE")
+    table = score_localization(scored.rows, _without_senses(scored), "AVE")
     known = {label_key(name) for name in published.AVE_CLASSES}
     if not all(label_key(row.label) in known and seconds == 10 for row, seconds in _with_seconds(scored)):
         yield table
@@ -118,7 +126,11 @@ def _with_seconds(scored: Scored) -> Iterator[tuple[published.EventText, int]]:
 
 
 def _parsing(scored: Scored) -> Iterator[Table]:
-    yield score_parsing(scored.rows, {}, "AVVP")
+    yield score_parsing(scored.rows, _without_senses(scored), "AVVP")
+
+
+def _without_senses(scored: Scored) -> Mapping[str, Sequence[EventRow]]:
+    return {"whole clip": whole_clip(scored.rows), "nothing": nothing(scored.rows)}
 
 
 def _captions(scored: Scored) -> Iterator[Table]:
@@ -138,7 +150,8 @@ def _boxes(scored: Scored) -> Iterator[Table]:
         "class-aware cIoU >= 0.5": boxes.class_aware_rate,
         "box IoU": boxes.mean_iou,
     }
-    yield Table(scored.task.upper(), _lines(metrics, scored.rows))
+    silent = [replace(row, predicted=()) for row in scored.rows]
+    yield Table(scored.task.upper(), _lines(metrics, scored.rows, {"nothing": silent}))
 
 
 MASKS: Metrics = MappingProxyType(
@@ -153,7 +166,11 @@ MASKS: Metrics = MappingProxyType(
 
 
 def _masks(scored: Scored) -> Iterator[Table]:
-    yield Table(scored.task.upper(), _lines(MASKS, scored.rows))
+    yield Table(scored.task.upper(), _lines(MASKS, scored.rows, _trivial(scored.rows)))
+
+
+def _trivial(rows: Sequence[masks.MaskRow]) -> Mapping[str, Sequence[masks.MaskRow]]:
+    return {"everything": [masks.everything(row) for row in rows], "nothing": [masks.nothing(row) for row in rows]}
 
 
 def _semantic(scored: Scored) -> Iterator[Table]:
@@ -178,7 +195,11 @@ def _referred(scored: Scored) -> Iterator[Table]:
     for split in dict.fromkeys(scored.splits):
         chosen = [row for row, other in zip(scored.rows, scored.splits, strict=True) if other == split]
         meant, null = [row for row in chosen if row.true], [row for row in chosen if not row.true]
-        lines = [replace(line, name=line.name.replace("mIoU", "J")) for line in _lines(MASKS, meant)] if meant else []
+        lines = (
+            [replace(line, name=line.name.replace("mIoU", "J")) for line in _lines(MASKS, meant, _trivial(meant))]
+            if meant
+            else []
+        )
         if null:
             lines.append(_line("S on null, root of told / all (Crab), lower is better", masks.null_size, null))
         if any(row.told < row.pixels for row in null):
@@ -202,14 +223,19 @@ _TABLES: Mapping[str, Callable[[Scored], Iterator[Table]]] = MappingProxyType(
 )
 
 
-def _lines(metrics: Metrics, rows: Sequence[Any]) -> tuple[Line, ...]:
-    if not rows:
-        raise UsageError("there is nothing to score: no rows were given")
-    return tuple(_line(name, metric, rows) for name, metric in metrics.items())
+def _lines(
+    metrics: Metrics, rows: Sequence[Any], baselines: Mapping[str, Sequence[Any]] = MappingProxyType({})
+) -> tuple[Line, ...]:
+    return tuple(_line(name, metric, rows, baselines) for name, metric in metrics.items())
 
 
-def _line(name: str, metric: Callable[[Sequence[Any]], Counts], rows: Sequence[Any]) -> Line:
-    return Line(name, score(metric(rows)))
+def _line(
+    name: str,
+    metric: Callable[[Sequence[Any]], Counts],
+    rows: Sequence[Any],
+    baselines: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+) -> Line:
+    return Line(name, score(metric(rows)), {key: score(metric(others)) for key, others in baselines.items()})
 
 
 def _beside_paper(task: str, line: Line) -> Line:

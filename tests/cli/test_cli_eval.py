@@ -67,7 +67,7 @@ def test_questions_are_found_by_clip_and_question(score):
 
 def test_the_papers_row_stands_beside_ours(score):
     said = score("avqa", [ASKED], [{"id": "a.mp4", "question": "Where?", "answer": "left"}])
-    assert "all\t0.5000\t0.5000\t0.5000\t0.7894\t2\t1" in said.out
+    assert "all\t0.5000\t0.5000\t0.5000\t0.7894\t2\t1\t1.0000\n" in said.out, "the last is the majority's score"
     assert "note: 1 of 2 samples have no prediction and count as nothing told" in said.err
 
 
@@ -168,6 +168,8 @@ def test_null_expressions_have_their_own_lines_and_splits_their_own_tables(score
     assert [table["title"] for table in tables] == ["Ref-AVS test_s", "Ref-AVS test_n"]
     assert tables[0]["lines"][0]["name"] == "J" and tables[0]["lines"][0]["score"]["value"] == 0.0
     assert tables[1]["lines"][0]["score"]["value"] == pytest.approx((50 * 100 / SIDE**2) ** 0.5, abs=1e-3)
+    plain = score("ref-avs", data, [{"id": "a.png", "masks": []}]).out
+    assert plain.startswith("Ref-AVS test_s: J\t0.0000") and "\nRef-AVS test_n: S on null" in plain
     only = score("ref-avs", data, [{"id": "a.png", "masks": []}], "--split", "test_s", "--json")
     assert json.loads(only.out)["facts"]["samples"] == "1"
 
@@ -177,7 +179,7 @@ def test_json_and_latex(score, tmp_path):
     document = json.loads(score("avqa", [ASKED], told, "--json").out)
     assert document["schema"] == "crab.scores/1" and document["tables"][0]["lines"][0]["paper"] == 0.7894
     latex = score("avqa", [ASKED], told, "--latex", "-o", tmp_path / "out").out
-    assert latex.startswith("% AVQA\n\\begin{tabular}{lrrrrr}\n\\toprule") and r"95 \% interval" in latex
+    assert latex.startswith("% AVQA\n\\begin{tabular}{lrrrrrr}\n\\toprule") and r"95 \% interval" in latex
     assert (tmp_path / "out/metrics.tex").read_text() == latex
     assert (tmp_path / "out/metrics.md").read_text().startswith("# avqa on data.jsonl")
 

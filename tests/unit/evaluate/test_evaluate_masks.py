@@ -75,6 +75,16 @@ def test_videos_weigh_the_same_however_many_frames_they_have():
     assert masks.frame_f(made).value == pytest.approx(0.1)
 
 
+def test_trivial_baselines_are_what_measuring_them_gives():
+    told, true = frames(4)
+    for guess, baseline in ((np.zeros, masks.nothing), (np.ones, masks.everything)):
+        for t, g in zip(told, true, strict=True):
+            made = baseline(masks.measure("a", t.numpy(), g.numpy()))
+            expected = masks.measure("a", guess((SIDE, SIDE), dtype=np.float32), g.numpy())
+            assert (made.told, made.shared, made.iou) == (expected.told, expected.shared, expected.iou)
+            assert made.curve == pytest.approx(expected.curve, abs=1e-12)
+
+
 def plain(inside: list[int], size: int = 10) -> np.ndarray:
     made = np.zeros((1, size), dtype=bool)
     made[0, inside] = True
