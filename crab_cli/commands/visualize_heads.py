@@ -1,16 +1,22 @@
-"""`crab visualize-heads`: one answer, and what each LoRA head had to do with it, as a report."""
+"""`crab visualize-heads`: one answer or many, and what each LoRA head had to do with them, as a report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from crab_cli import options
+from crab_cli import options, options_batch
 from crab_cli.bars import bars, spinner
+from crab_cli.batch import is_many
+from crab_cli.heads_many import ManyHeads, heads_of_many, refuse_for_many
 from crab_cli.output import Output
+from crab_core.errors import UsageError
+from crab_core.registry import TASKS
+from crab_core.types import Decoding, Request
 
 if TYPE_CHECKING:
     from crab_core.engine.heads_report import HeadReport
@@ -23,14 +29,26 @@ def command(
     clip: Annotated[
         Path,
         typer.Argument(
-            metavar="CLIP", parser=options.a_path, help="A video, a sound or a picture file.", show_default=False
+            metavar="CLIP",
+            parser=options.a_path,
+            help="A video, a sound or a picture file; or many: a folder, a list (.txt), a table (.csv, .tsv, .jsonl).",
+            show_default=False,
         ),
     ],
     question: Annotated[
         str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the report goes.")] = Path("heads"),
-    task: options.TaskName = "avqa",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help=f"What to do: {', '.join(TASKS)}. Many clips: several with commas.",
+            show_default="avqa; many clips: all",
+            autocompletion=options.complete_task,
+        ),
+    ] = None,
     audio: Annotated[
         Path | None,
         typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
@@ -47,6 +65,7 @@ def command(
     ] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Also write figures for papers, SVG and PNG.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Keep the weights of every router and token in the npz.")] = False,
+    glob: options_batch.Glob = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
     model: options.ModelName = "mini",
     device: options.Device = "auto",
@@ -61,50 +80,81 @@ def command(
     """Show what each LoRA head looks at and listens to for one answer.
 
     Writes one self-contained page, heads.html, and its data, heads.json and heads.npz. Prints the
-    page's path. A map is the relevance of a query token to the answer x the head's share at that
+    path of the page. A map is the relevance of a query token to the answer x the head's share at that
     token x the query's cross-attention over patches; all maps of all heads together make 1.
+
+    Many clips are looked at under every task: survey.html shows which task uses which head, and
+    survey.json and heads.jsonl hold the numbers. Run it again to go on where it ended.
 
     \b
     Examples:
       crab visualize-heads band.mp4 "Which instrument is heard first?" -o heads
       crab visualize-heads street.mp4 --task avvp -o street --figures
-      crab visualize-heads dog.mp4 "Does the dog bark?" --method gradient --json
+      crab visualize-heads clips "What is heard first?" -o survey
     """
+    output = Output(quiet=quiet, verbose=verbose, as_json=json)
+    if is_many(clip):
+        is_given = {"--audio": audio is not None, "--check": check, "--raw": raw, "--method": method != "attention"}
+        refuse_for_many(is_given)
+        many = ManyHeads(model, device, dtype, quantize, seed, max_new_tokens, glob, ablate, figures, overwrite)
+        return heads_of_many(clip, question, task, many, out, output)
+    if glob is not None:
+        raise UsageError(f"--glob is for many clips, got '{clip}'", hint="Give a folder.")
+    request = Request(clip, task or "avqa", question, audio)
+    computing = (device, dtype, quantize)
+    one = OneHeads(request, model, computing, method, ablate, check, figures, raw, overwrite, seed, max_new_tokens)
+    return _heads_of_one(one, out, output)
+
+
+@dataclass(frozen=True, slots=True)
+class OneHeads:
+    """One clip and how it is looked at; the names are those of the options, `computing` is device, dtype, quantize."""
+
+    request: Request
+    model: str
+    computing: tuple[str, str, str]
+    method: str
+    ablate: bool
+    check: bool
+    figures: bool
+    raw: bool
+    overwrite: bool
+    seed: int
+    max_new_tokens: int | None
+
+
+def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
+    """Look at one clip; cheap checks first: a mistake is told before torch is imported and weights are read."""
     from crab_core.engine.checks import probe_for, task_of
     from crab_core.engine.device import check_names
     from crab_core.engine.resolve import folder_of
-    from crab_core.types import Decoding, Request
 
-    output = Output(quiet=quiet, verbose=verbose, as_json=json)
-    request = Request(clip, task, question, audio)
-    # cheap checks first: a mistake is told before torch is imported and weights are read
-    chosen = task_of(request)
-    check_names(device, dtype, quantize)
-    folder = folder_of(model)
-    probe_for(request, chosen)
-    _check_free(out, overwrite)
+    request = asked.request
+    task = task_of(request)
+    check_names(*asked.computing)
+    folder = folder_of(asked.model)
+    probe_for(request, task)
+    _check_free(out, asked.overwrite)
 
     from crab_core.engine.heads import HeadOptions, inside_of
     from crab_core.engine.session import load
 
+    device, dtype, quantize = asked.computing
     with spinner(output, f"loading {folder.name}") as listen:
         loaded = load(folder, device=device, dtype=dtype, quantize=quantize, on_progress=listen)
     inside_of(loaded)
-    seen = loaded.look(clip, audio, task)
-    decoding = Decoding(max_new_tokens or chosen.max_new_tokens, seed=seed)
+    seen = loaded.look(request.clip, request.audio_path, request.task)
+    decoding = Decoding(asked.max_new_tokens or task.max_new_tokens, seed=asked.seed)
+    options = HeadOptions(asked.method, ablate=asked.ablate, raw=asked.raw, check=asked.check)
     with bars(output) as listen:
-        report = seen.heads(
-            question, task, HeadOptions(method, ablate=ablate, raw=raw, check=check), decoding, on_progress=listen
-        )
+        report = seen.heads(request.question, request.task, options, decoding, on_progress=listen)
     document = report.to_dict()
-    _write(out, report, document, figures=figures)
+    _write(out, report, document, figures=asked.figures)
     _tell(output, report, document, out)
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
     """Make the folder; raises UsageError if that cannot be, or if a report is there already."""
-    from crab_core.errors import UsageError
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as err:

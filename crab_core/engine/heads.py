@@ -6,6 +6,7 @@ computed afterwards from the written tokens. Memory: one number a router, positi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -21,13 +22,13 @@ from crab_core.errors import ModelError, UsageError
 from crab_core.families._base import HeadsNetwork
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.tasks.pictures import at_second
-from crab_core.types import Clip, Decoding, Prompt, Request
+from crab_core.types import Clip, Decoding, Prompt, Request, Result
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from crab_core.engine.session import Model, Seen
-    from crab_core.families._base import Encoded, Generated, HeadsView
+    from crab_core.families._base import Encoded, Generated, HeadsView, Routes
     from crab_core.tasks._base import Task
 
 Method = Literal["attention", "gradient", "share"]
@@ -55,7 +56,7 @@ class HeadOptions:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """One question about one clip, on its way."""
 
     seen: Seen
@@ -63,8 +64,26 @@ class _Asked:
     inside: HeadsView
     task: Task
     prompt: Prompt
+    clip: Clip
     encoded: Encoded
     decoding: Decoding
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The answer, and what the routers said while it was written.
+
+    `tokens` are those of the prompt and then of the text; `shares` (T, H) is each read position's mean over routers,
+    and the last written token was read by nobody.
+    """
+
+    asked: Asked
+    generated: Generated
+    routes: Routes
+    result: Result
+    tokens: tuple[Token, ...]
+    written: tuple[Token, ...]
+    shares: npt.NDArray[np.float32]
 
 
 def inside_of(model: Model) -> HeadsView:
@@ -88,22 +107,12 @@ def look_at_heads(
 
     Raises ModelError if the model has no heads, and what `Seen.answer` raises.
     """
-    options, watch, inside = options or HeadOptions(), Stopwatch(), inside_of(seen.model)
-    task, prompt = seen.prompt(request, watch)
-    decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
-    _, clip, encoded = seen.encode(task, watch)
-    if task.moment is not None:
-        prompt, encoded = at_second(prompt, 1), encoded.at(0)
-    asked = _Asked(seen, request, inside, task, prompt, encoded, decoding)
-    on_progress(Progress("answer", 0, 1, "answers", clip.path.name))
+    options, watch = options or HeadOptions(), Stopwatch()
+    on_progress(Progress("answer", 0, 1, "answers", seen.request.clip.name))
+    found = capture_heads(seen, request, decoding, watch)
+    asked, generated, routes, shares = found.asked, found.generated, found.routes, found.shares
+    inside, clip, task, tokens, written = asked.inside, asked.clip, asked.task, found.tokens, found.written
     with memory_told(f"looking at the heads for '{clip.path}'"):
-        with watch("generate"):
-            generated, routes = inside.routes(encoded, prompt, decoding)
-        result = seen.read(request, task, generated, decoding, watch)
-        written = written_tokens(inside.pieces(generated.token_ids))
-        before = prompt_tokens(generated.spans, inside.prompt_pieces(prompt), request.question)
-        tokens = [*before, *written]
-        shares = routes.weights.mean(0)  # (T, H)
         with watch("maps"):
             relevance = _relevance(asked, generated, tokens, written, options.method)
             maps = head_maps(tokens, shares, relevance, inside.gaze(clip, task.name))
@@ -113,10 +122,10 @@ def look_at_heads(
             checks = _checked(asked, clip, generated, maps) if options.check else ()
         layers, projections, table = by_router(routes.routers, routes.weights)
     return HeadReport(
-        result=result,
+        result=found.result,
         heads=inside.heads,
         method=options.method,
-        tokens=tuple(tokens),
+        tokens=tokens,
         shares=shares,
         layers=tuple(layers),
         projections=tuple(projections),
@@ -138,8 +147,32 @@ def look_at_heads(
     )
 
 
+def capture_heads(
+    seen: Seen, request: Request, decoding: Decoding | None = None, watch: Stopwatch | None = None
+) -> Captured:
+    """The answer that `ask` gives, bit for bit, and the routing weights behind it; nothing else is computed.
+
+    `watch`, if given, tells which stage failed. Raises ModelError if the model has no heads, and what `Seen.answer`
+    raises.
+    """
+    watch, inside = watch or Stopwatch(), inside_of(seen.model)
+    task, prompt = seen.prompt(request, watch)
+    decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
+    _, clip, encoded = seen.encode(task, watch)
+    if task.moment is not None:
+        prompt, encoded = at_second(prompt, 1), encoded.at(0)
+    asked = Asked(seen, request, inside, task, prompt, clip, encoded, decoding)
+    with watch("generate"), memory_told(f"looking at the heads for '{clip.path}'"):
+        generated, routes = inside.routes(encoded, prompt, decoding)
+    result = seen.read(request, task, generated, decoding, watch)
+    written = written_tokens(inside.pieces(generated.token_ids))
+    before = prompt_tokens(generated.spans, inside.prompt_pieces(prompt), request.question)
+    shares = routes.weights.mean(0)  # (T, H)
+    return Captured(asked, generated, routes, result, (*before, *written), tuple(written), shares)
+
+
 def _relevance(
-    asked: _Asked, generated: Generated, tokens: list[Token], written: list[Token], method: str
+    asked: Asked, generated: Generated, tokens: Sequence[Token], written: Sequence[Token], method: str
 ) -> npt.NDArray[np.float32]:
     """(T,) over prompt and written tokens, sum 1; zero everywhere if nothing was written."""
     found = np.ones(len(tokens), np.float32)
@@ -151,7 +184,7 @@ def _relevance(
     return (found / total).astype(np.float32) if total > 0 else found
 
 
-def _ablations(asked: _Asked, generated: Generated, on_progress: Listener) -> list[Ablation]:
+def _ablations(asked: Asked, generated: Generated, on_progress: Listener) -> list[Ablation]:
     """The answer with all heads, without each, with each alone, and with none."""
     everyone = tuple(range(asked.inside.heads))
     plans = [("all heads", everyone)]
@@ -170,7 +203,7 @@ def _ablations(asked: _Asked, generated: Generated, on_progress: Listener) -> li
 
 
 def _checked(
-    asked: _Asked, clip: Clip, generated: Generated, maps: dict[str, npt.NDArray[np.float32]]
+    asked: Asked, clip: Clip, generated: Generated, maps: dict[str, npt.NDArray[np.float32]]
 ) -> tuple[Faithfulness, ...]:
     def score(changed: Clip) -> float:
         encoded = asked.seen.model.network.encode(changed, asked.task.name)
@@ -179,16 +212,16 @@ def _checked(
     return faithfulness(clip, maps, score, asked.decoding.seed)
 
 
-def _write(asked: _Asked) -> Generated:
+def _write(asked: Asked) -> Generated:
     return asked.seen.model.network.generate(asked.encoded, asked.prompt, asked.decoding)
 
 
-def _answer(asked: _Asked, written: Generated) -> str:
+def _answer(asked: Asked, written: Generated) -> str:
     read = asked.seen.read(asked.request, asked.task, written, asked.decoding, Stopwatch())
     return read.answer.text if read.answer is not None else ""
 
 
-def _has(tokens: list[Token], medium: str) -> bool:
+def _has(tokens: Sequence[Token], medium: str) -> bool:
     return any(token.kind == medium for token in tokens)
 
 
@@ -205,7 +238,7 @@ def _shown_frames(seen: Seen, clip: Clip) -> npt.NDArray[np.uint8]:
     return load_clip(seen.request.clip, view, frame_size=size).frames
 
 
-def _notes(heads: int, tokens: list[Token], generated: Generated, method: str) -> tuple[str, ...]:
+def _notes(heads: int, tokens: Sequence[Token], generated: Generated, method: str) -> tuple[str, ...]:
     notes = []
     if heads == 1:
         notes.append("the model has one head: its share is 1 everywhere")

@@ -19,14 +19,14 @@ def shares_chart(rows: Mapping[str, Sequence[float]], title: str) -> str:
     parts = []
     for number, (label, values) in enumerate(rows.items()):
         top, total, left = number * ROW_PX + 2, sum(values) or 1.0, float(LABEL_PX)
-        parts.append(_text(LABEL_PX - 8, top + 16, label, anchor="end"))
+        parts.append(text(LABEL_PX - 8, top + 16, label, anchor="end"))
         for head, value in enumerate(values):
             width = BAR_PX * value / total
             parts.append(_rect(left, top, width, ROW_PX - 6, colour(head), f"{label}, head {head + 1}: {value:.3f}"))
             if width > 42:
-                parts.append(_text(left + width / 2, top + 15, f"{value / total:.0%}", anchor="middle", fill="#fff"))
+                parts.append(text(left + width / 2, top + 15, f"{value / total:.0%}", anchor="middle", fill="#fff"))
             left += width
-    return _svg(LABEL_PX + BAR_PX + 8, height, parts, title)
+    return svg(LABEL_PX + BAR_PX + 8, height, parts, title)
 
 
 def seconds_chart(series: Sequence[Sequence[float]], title: str, ends_s: tuple[float, float]) -> str:
@@ -43,15 +43,15 @@ def seconds_chart(series: Sequence[Sequence[float]], title: str, ends_s: tuple[f
         return across, 8 + (height - 30) * (1 - (value - low) / (high - low))
 
     parts = [
-        _text(left - 6, place(0, value)[1] + 4, f"{value:.2f}", anchor="end") for value in (low, (low + high) / 2, high)
+        text(left - 6, place(0, value)[1] + 4, f"{value:.2f}", anchor="end") for value in (low, (low + high) / 2, high)
     ]
-    parts += [_text(left, height - 4, f"{ends_s[0]:g} s"), _text(width - 10, height - 4, f"{ends_s[1]:g} s", "end")]
+    parts += [text(left, height - 4, f"{ends_s[0]:g} s"), text(width - 10, height - 4, f"{ends_s[1]:g} s", "end")]
     for head in range(len(series[0]) if series else 0):
         points = [place(second, row[head]) for second, row in enumerate(series)]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{joined}" fill="none" stroke="{colour(head)}" stroke-width="2.5"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour(head)}"/>' for x, y in points]
-    return _svg(width, height, parts, title)
+    return svg(width, height, parts, title)
 
 
 def layers_chart(
@@ -63,23 +63,24 @@ def layers_chart(
     """
     cell_w, cell_h, left = 46, 22, 52
     parts = [
-        _text(left + cell_w * (c + 0.5), 12, name.removesuffix("_proj"), "middle") for c, name in enumerate(columns)
+        text(left + cell_w * (c + 0.5), 12, name.removesuffix("_proj"), "middle") for c, name in enumerate(columns)
     ]
-    parts.append(_text(0, 12, f"head {head + 1}"))
+    parts.append(text(0, 12, f"head {head + 1}"))
     for r, row in enumerate(table):
         top = 18 + r * cell_h
-        parts.append(_text(left - 6, top + 15, rows[r], "end"))
+        parts.append(text(left - 6, top + 15, rows[r], "end"))
         for c, value in enumerate(row):
             if value is None:
                 continue
             said = f"layer {rows[r]}, {columns[c]}, head {head + 1}: {value:.3f}"
             parts.append(_rect(left + c * cell_w, top, cell_w - 2, cell_h - 2, colour(head), said, opacity=value))
-            parts.append(_text(left + cell_w * (c + 0.5) - 1, top + 15, f"{value:.2f}".lstrip("0"), "middle"))
+            parts.append(text(left + cell_w * (c + 0.5) - 1, top + 15, f"{value:.2f}".lstrip("0"), "middle"))
     title = f"share of head {head + 1} by layer and projection"
-    return _svg(left + cell_w * len(columns) + 4, 20 + cell_h * len(table), parts, title)
+    return svg(left + cell_w * len(columns) + 4, 20 + cell_h * len(table), parts, title)
 
 
-def _svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
+def svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
+    """A picture of its own around parts that are SVG already; the title is plain text."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}" role="img" font-family="sans-serif" font-size="12" fill="currentColor">'
@@ -94,5 +95,6 @@ def _rect(x: float, y: float, width: float, height: float, fill: str, said: str,
     )
 
 
-def _text(x: float, y: float, said: str, anchor: str = "start", fill: str = "currentColor") -> str:
+def text(x: float, y: float, said: str, anchor: str = "start", fill: str = "currentColor") -> str:
+    """Plain text at a place; `anchor` is `start`, `middle` or `end`."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}">{escape(said)}</text>'

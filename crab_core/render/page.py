@@ -23,6 +23,7 @@ font-weight:400;font-size:12px;color:var(--dim)}.frames th.row{text-align:right;
 .frames img{display:block;width:92px;height:auto;border-radius:3px}.sound img{display:block;width:100%;height:72px}
 .sound{display:grid;grid-template-columns:auto 1fr;gap:4px 8px;align-items:center;font-size:12px;color:var(--dim)}
 .key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.35em;vertical-align:-1px}
+.mark{display:inline-flex;align-items:center;gap:5px;margin-right:16px}.mark svg{flex:none}
 .tokens{line-height:2.3;background:var(--soft);padding:10px 14px;border-radius:6px;white-space:pre-wrap}
 .token{padding-bottom:5px;background-repeat:no-repeat;background-position:bottom;background-size:100% 5px}
 .token.answer{font-weight:700}.charts{display:flex;flex-wrap:wrap;gap:24px}

@@ -78,13 +78,13 @@ def test_mistakes(heads, clip: Path, tmp_path: Path, monkeypatch, words, code, t
     ("name", "told"),
     [
         pytest.param("none.mp4", "none.mp4", id="missing"),
-        pytest.param("", "is a folder", id="folder"),
+        pytest.param("", "no file in", id="empty-folder"),
     ],
 )
 def test_bad_clips(heads, tmp_path: Path, name, told) -> None:
     said = heads(tmp_path / name, "Who?", "-o", tmp_path / "out")
     assert said.code == 3
-    assert told in said.err or "directory" in said.err
+    assert told in said.err
     assert not (tmp_path / "out").exists()
 
 

@@ -1,0 +1,106 @@
+"""One line about the heads for one answer: what is kept of each clip when many are looked at.
+
+No maps and no pictures: the mean shares by kind of token and, if asked for, what silencing each head costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from crab_core.engine.heads_maps import by_kind
+
+if TYPE_CHECKING:
+    from crab_core.engine.heads import Captured
+    from crab_core.families._base import HeadsView
+
+SCHEMA = "crab.heads-row/1"
+ALL = "all"  # the kind of token that stands for every position
+WRITTEN = ("reasoning", "format", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """How the heads shared one answer.
+
+    `shares` maps a kind of token (`all`, `video`, `question`, `answer`, ...) to the heads' mean shares, sum 1.
+    `cost` is how much less likely the model's own text becomes without each head, and at the end without all of them:
+    natural logarithm of the probability a token, above 0 where the head helped. It is empty if nothing was silenced
+    or written.
+    """
+
+    clip: str
+    task: str
+    question: str | None
+    answer: str
+    raw_text: str
+    audio: str
+    shares: Mapping[str, tuple[float, ...]]
+    cost: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def heads(self) -> int:
+        """How many heads there are."""
+        return len(self.shares[ALL])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> HeadRow:
+        """The row that `to_dict` wrote; raises ValueError for anything else."""
+        values = {name: value for name, value in document.items() if name != "schema"}
+        if document.get("schema") != SCHEMA or set(values) != set(cls.__dataclass_fields__):
+            raise ValueError(f"no row of {SCHEMA!r}")
+        shares = {str(kind): tuple(map(float, some)) for kind, some in values["shares"].items()}
+        if ALL not in shares or len({len(some) for some in shares.values()}) != 1:
+            raise ValueError("a row needs shares of all tokens, and the same heads everywhere")
+        values |= {"shares": shares, "cost": tuple(map(float, values["cost"])), "notes": tuple(values["notes"])}
+        return cls(**values)
+
+
+def head_row(captured: Captured, *, ablate: bool = True) -> HeadRow:
+    """The row of an answer whose routing was captured; `ablate` also silences each head in turn."""
+    result, tokens, shares = captured.result, captured.tokens, captured.shares
+    read = tokens[: len(shares)]
+    kinds = by_kind(read, shares)
+    written = [place for place, token in enumerate(read) if token.kind in WRITTEN]
+    found = {ALL: shares.mean(0), **kinds}
+    if written:
+        found["written"] = shares[written].mean(0)
+    return HeadRow(
+        clip=result.id,
+        task=result.task,
+        question=result.question,
+        answer=result.answer.text if result.answer is not None else "",
+        raw_text=result.raw_text,
+        audio=result.audio,
+        shares={kind: tuple(_short(value) for value in values) for kind, values in found.items()},
+        cost=_cost(captured) if ablate and captured.generated.token_ids else (),
+        notes=result.notes,
+    )
+
+
+def _cost(captured: Captured) -> tuple[float, ...]:
+    """Nats a token that the text loses without each head, and without all."""
+    asked, inside = captured.asked, captured.asked.inside
+    everyone = range(inside.heads)
+    silenced = [{head} for head in everyone] if inside.heads > 1 else []
+    kept = [[head for head in everyone if head not in gone] for gone in (*silenced, set(everyone))]
+
+    def likely(inside: HeadsView) -> float:
+        return inside.log_probability(asked.encoded, asked.prompt, captured.generated.token_ids)
+
+    whole, found = likely(inside), []
+    for some in kept:
+        with inside.only(some):
+            found.append(_short((whole - likely(inside)) / len(captured.generated.token_ids)))
+    return tuple(found)
+
+
+def _short(value: float) -> float:
+    """Six digits: a row read from its file is the row that was written."""
+    return round(float(value), 6)
