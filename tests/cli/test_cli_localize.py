@@ -210,15 +210,30 @@ def test_contradictions_are_listed(localize, family: FakeFamily, tmp_path: Path)
     assert "note: 3 more contradictions: see 'consistency' with --json" in localize(mute).err
 
 
-def test_two_hours(localize, tmp_path: Path) -> None:
-    path = tmp_path / "hours.mp4"
+def write_film(path: Path, frames: int, rate: Fraction, rotation: int = 0) -> Path:
+    """Pictures of 32 x 24 pixels, turned when shown."""
     with av.open(path, "w") as container:
-        stream = container.add_stream("mpeg4", rate=Fraction(1, 10), width=32, height=24, pix_fmt="yuv420p")
-        for i in range(720):
+        stream = container.add_stream("mpeg4", rate=rate, width=32, height=24, pix_fmt="yuv420p")
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for i in range(frames):
             picture = np.full((24, 32, 3), i % 256, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
         container.mux(stream.encode())
+    return path
+
+
+def test_two_hours(localize, tmp_path: Path) -> None:
+    path = write_film(tmp_path / "hours.mp4", 720, Fraction(1, 10))
     said = localize(path, "--window", 10, "--stride", 10, "--json")
     result = json.loads(said.out)
     assert result["duration_s"] == 7200.0 and len(result["raw_text"].splitlines()) == 720
     assert [event["start_s"] for event in result["events"][-2:]] == [7190.0, 7191.0]
+
+
+def test_a_phone_held_upright(localize, family: FakeFamily, placing: Path, clip: Path, tmp_path: Path) -> None:
+    family.network.says["arig"] = WHERE.replace("(10,20)(110,200)", "(0,0)(224,224)")
+    upright = write_film(tmp_path / "upright.mp4", 12, Fraction(4), rotation=90)
+    said = localize(upright, "--where", "--audio", clip, "--at", "1", "--json")
+    (box,) = json.loads(said.out)["boxes"]
+    assert [box[side] for side in ("x0", "y0", "x1", "y1")] == [0, 0, 24, 32]
