@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crab_core.data.places import inside
-from crab_core.data.sample import MaskRef
+from crab_core.data.sample import MOST_PIXELS, MaskRef
 from crab_core.errors import InputError
 from crab_core.types import Mask
-
-MOST_PIXELS = 1 << 26
 
 
 def mask_pixels(mask: MaskRef, root: Path) -> npt.NDArray[np.bool_]:
@@ -29,6 +27,9 @@ def class_map(path: Path) -> npt.NDArray[np.int64]:
 
     try:
         with av.open(str(path)) as container:
+            shown = container.streams.video[0]
+            if shown.width * shown.height > MOST_PIXELS:
+                raise ValueError("too many pixels")
             frame = next(container.decode(video=0))
     except (OSError, ValueError, IndexError, StopIteration) as err:
         raise InputError(f"'{path}' is no picture that can be read", hint="Save class indices as PNG.") from err
@@ -46,10 +47,15 @@ def probabilities(path: Path) -> npt.NDArray[np.float32]:
     """Probabilities (H, W) from a `.npy` of floats, or a grey picture whose white is 1; raises InputError."""
     if path.suffix == ".npy":
         try:
-            values = np.load(path, allow_pickle=False)
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as err:
             raise InputError(f"cannot read '{path}': {err}", hint="Save a float array with numpy.save.") from err
-        if values.ndim != 2 or values.dtype.kind != "f" or not ((values >= 0) & (values <= 1)).all():
+        if (
+            values.ndim != 2
+            or values.dtype.kind != "f"
+            or values.size > MOST_PIXELS
+            or not ((values >= 0) & (values <= 1)).all()
+        ):
             raise InputError(f"'{path}' holds no (height, width) floats from 0 to 1", hint="Apply a sigmoid first.")
         return values.astype(np.float32)
     picture = read_picture(path)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from crab_core.types import Box, Event
 
 SCHEMA = "crab.sample/1"
+MOST_PIXELS = 1 << 26  # of a mask or a map: a line of text may claim any size
 TRACKS = ("audio", "visual", "both")
 KEYS = (
     "schema", "id", "file", "audio", "split", "tasks", "seconds", "size", "questions", "events", "frames",
@@ -298,10 +299,10 @@ def _is_rle(value: Any) -> bool:
     from crab_core.types import Mask
 
     try:
-        Mask.from_dict({"label": "", "time_s": 0.0, "rle": value})
+        mask = Mask.from_dict({"label": "", "time_s": 0.0, "rle": value})
     except (ValueError, TypeError, KeyError, AttributeError):
         return False
-    return True
+    return mask.size[0] * mask.size[1] <= MOST_PIXELS
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from crab_core.data.lines import BadLine, read_objects
 from crab_core.data.places import inside
+from crab_core.data.sample import MOST_PIXELS
 from crab_core.errors import InputError, UsageError
 from crab_core.evaluate.asks import Ask
 from crab_core.registry import TASKS
@@ -114,18 +115,25 @@ class Predictions:
             if key in self._where:
                 offset, line = self._where[key]
                 self._used.add(line)
-                with self.path.open("rb") as file:
-                    file.seek(offset)
-                    document = json.loads(file.readline().decode("utf-8-sig"))
                 try:
+                    document = self._row(offset)
                     return _prediction(document, task, ask, self.path.parent)
-                except (KeyError, TypeError, ValueError, AttributeError) as err:
+                except (LookupError, TypeError, ValueError, AttributeError) as err:
                     said = f"no key {err}" if isinstance(err, KeyError) else str(err)
                     raise InputError(
                         f"'{self.path}', line {line} is no prediction of {task}: {said}",
                         hint="docs/data.md shows the keys of a prediction.",
                     ) from err
         return None
+
+    def _row(self, offset: int) -> dict[str, Any]:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                row: dict[str, Any] = json.loads(file.readline().decode("utf-8-sig"))
+        except OSError as err:
+            raise InputError(f"cannot read '{self.path}': {err.strerror}", hint="Was it moved meanwhile?") from err
+        return row
 
     def notes(self) -> Iterator[str]:
         """Rows that nothing asked for, and rows told twice."""
@@ -155,7 +163,8 @@ def _key(document: Mapping[str, Any]) -> Key | None:
         return None
     question, time_s = document.get("question"), document.get("time_s")
     asked = " ".join(question.split()) if isinstance(question, str) else None
-    return str(name), asked, float(time_s) if isinstance(time_s, int | float) else None
+    is_time = isinstance(time_s, int | float) and time_s == time_s  # nan equals nothing
+    return str(name), asked, float(time_s) if is_time else None  # type: ignore[arg-type]
 
 
 def _wanted(ask: Ask) -> Iterator[Key]:
@@ -207,7 +216,10 @@ def _read(made: Prediction, task: str, ask: Ask, document: Mapping[str, Any]) ->
 
 
 def _time(one: Mapping[str, Any], ask: Ask) -> float:
-    return float(one.get("time_s", ask.time_s or 0.0))
+    time_s = float(one.get("time_s", ask.time_s or 0.0))
+    if not 0 <= time_s < float("inf"):
+        raise ValueError(f"'time_s' is {time_s}, not a time from 0 on")
+    return time_s
 
 
 def _box(one: Mapping[str, Any], ask: Ask) -> Box:
@@ -217,4 +229,7 @@ def _box(one: Mapping[str, Any], ask: Ask) -> Box:
 
 
 def _mask(one: Mapping[str, Any], ask: Ask) -> Mask:
-    return Mask.from_dict({"label": "", **one, "time_s": _time(one, ask)})
+    mask = Mask.from_dict({"label": "", **one, "time_s": _time(one, ask)})
+    if mask.size[0] * mask.size[1] > MOST_PIXELS:
+        raise ValueError(f"a mask of {mask.size[0]} x {mask.size[1]} pixels is too large")
+    return mask

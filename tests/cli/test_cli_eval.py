@@ -238,6 +238,22 @@ def test_json_and_latex(score, tmp_path):
         pytest.param(
             "s4",
             [{"file": "a", "frames": [{"time_s": 0, "masks": []}]}],
+            [{"id": "a", "text": "a dog", "model_size": []}],
+            3,
+            "line 1 is no prediction of s4: list index out of range",
+            id="a size that is none",
+        ),
+        pytest.param(
+            "s4",
+            [{"file": "a", "frames": [{"time_s": 0, "masks": []}]}],
+            [{"id": "a", "masks": [{"time_s": -1, "rle": {}}]}],
+            3,
+            "'time_s' is -1.0, not a time from 0 on",
+            id="a time before the clip",
+        ),
+        pytest.param(
+            "s4",
+            [{"file": "a", "frames": [{"time_s": 0, "masks": []}]}],
             [{"id": "a", "masks": [{"file": "/etc/passwd"}]}],
             3,
             "the path '/etc/passwd' leads out",

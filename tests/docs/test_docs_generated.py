@@ -15,7 +15,7 @@ from crab_core.evaluate.bootstrap import Score
 from crab_core.evaluate.report import Line, Report, Table
 
 PAGES = ["README.md", "docs/design.md", "docs/models.md", "docs/errors.md", "docs/extending.md", "docs/training.md"]
-PAGES += ["CHANGELOG.md"]
+PAGES += ["CHANGELOG.md", "docs/data.md", "docs/eval.md"]
 
 
 def script(repo, name: str) -> ModuleType:

@@ -16,6 +16,7 @@ from crab_core.errors import InputError
 from crab_core.types import Event, Mask
 
 RLE = Mask.of("", 0.0, np.eye(4, dtype=bool)).to_rle()
+HUGE = {"size": [9000, 9000], "counts": "PbmW]2"}  # 81 million pixels in six letters
 FULL = {
     "schema": "crab.sample/1",
     "id": "a1",
@@ -80,6 +81,7 @@ def test_absent_is_not_annotated_and_empty_is_nothing():
         ({"frames": [{"time_s": 0, "boxes": [{"label": "a", "box": [5, 5, 5, 9]}]}]}, "'frames[0].boxes[0].box'"),
         ({"frames": [{"time_s": 0, "masks": [{}]}]}, "'frames[0].masks[0]' needs one of 'file' and 'rle'"),
         ({"frames": [{"time_s": 0, "masks": [{"rle": {"size": [4, 4], "counts": "1"}}]}]}, "'frames[0].masks[0].rle'"),
+        ({"frames": [{"time_s": 0, "masks": [{"rle": HUGE}]}]}, "'frames[0].masks[0].rle'"),
         ({"expressions": [{"text": "a", "time_s": 0}]}, "'expressions[0].mask' is null, not a mask, or null where"),
         ({"targets": {"ave": 3}}, "'targets' is {\"ave\": 3}, not an object of texts"),
     ],
