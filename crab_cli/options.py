@@ -56,6 +56,15 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 Dtype = Annotated[DtypeName, typer.Option("--dtype", help="Numbers to compute with.")]
 QuantizeName = Literal["none", "4bit", "8bit"]
 Quantize = Annotated[QuantizeName, typer.Option("--quantize", help="Hold the language model in fewer bits.")]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Most that the model may take, such as 6GiB.",
+        show_default="what is free",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Same seed, same answer.")]
 MaxNewTokens = Annotated[
     int | None,

@@ -31,13 +31,17 @@ class Asked:
     temperature: float
     top_p: float
     seed: int
+    max_memory: str | None = None
 
     def folder(self) -> Path:
         """The model's folder; raises UsageError for a bad device, dtype or quantisation, ModelError for no model."""
         from crab_core.engine.device import check_names
+        from crab_core.engine.memory import parse_bytes
         from crab_core.engine.resolve import folder_of
 
         check_names(self.device, self.dtype, self.quantize)
+        if self.max_memory is not None:
+            parse_bytes(self.max_memory)
         return folder_of(self.model)
 
     def spec(self, batch: int, decoders: int) -> WorkerSpec:
@@ -55,6 +59,7 @@ class Asked:
             seed=self.seed,
             batch=batch,
             decoders=decoders,
+            max_memory=self.max_memory,
         )
 
 
@@ -87,6 +92,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
     seed: options.Seed = 0,
     max_new_tokens: options.MaxNewTokens = None,
     temperature: options.Temperature = 0.0,
@@ -134,7 +140,7 @@ def command(
         window_s=window,
         stride_s=stride,
     )
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed)
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory)
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):
@@ -163,7 +169,14 @@ def infer_one(
     from crab_core.engine.session import load
 
     with spinner(output, f"loading {folder.name}") as listen:
-        loaded = load(folder, device=asked.device, dtype=asked.dtype, quantize=asked.quantize, on_progress=listen)
+        loaded = load(
+            folder,
+            device=asked.device,
+            dtype=asked.dtype,
+            quantize=asked.quantize,
+            max_memory=asked.max_memory,
+            on_progress=listen,
+        )
     output.detail(f"loaded in {loaded.load_s:.2f} s")
     tokens = asked.max_new_tokens or task.max_new_tokens
     decoding = Decoding(tokens, asked.temperature, asked.top_p, asked.seed)

@@ -47,6 +47,7 @@ class WorkerSpec:
     batch: int = 0
     decoders: int = 2
     threads: int = 0
+    max_memory: str | None = None
 
     def decoding(self, task: Task) -> Decoding:
         """How an answer of a task is written."""
@@ -78,7 +79,12 @@ class Worker:
             torch.set_num_threads(spec.threads)
         self.spec = spec
         self.model: Model = load(
-            spec.model, device=spec.device, dtype=spec.dtype, quantize=spec.quantize, on_progress=on_progress
+            spec.model,
+            device=spec.device,
+            dtype=spec.dtype,
+            quantize=spec.quantize,
+            max_memory=spec.max_memory,
+            on_progress=on_progress,
         )
         self._threads = ThreadPoolExecutor(max(1, spec.decoders), thread_name_prefix="decode")
 

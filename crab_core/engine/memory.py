@@ -1,39 +1,104 @@
 """Will a model fit? An estimate from the weights' headers, made before anything is loaded.
 
-The estimate is weights in the dtype of computing, times a margin for activations and the key-value cache.
+A family that knows its networks tells weights, key-value cache and activations apart; else the estimate is the weights
+in the dtype of computing, times a margin.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from crab_core.errors import ModelError, ResourceError
-from crab_core.families._base import Precision
+from crab_core.errors import ModelError, ResourceError, UsageError
+from crab_core.families._base import MeasuredFamily, Needs, Precision
 
 GIB = 2**30
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 QUANTISED_BYTES = {"4bit": 0.56, "8bit": 1.05}  # with the scales; about 90 % of the weights are quantised
 QUANTISED_SHARE = 0.9
 MARGIN = 1.2  # activations and cache of a clip and a few hundred tokens
+NEW_TOKENS = 256  # of the answer that an estimate counts on
 LONGEST_HEADER = 100 * 2**20  # bytes; safetensors' own limit
 
 
-def check_fits(folder: Path, precision: Precision) -> int:
-    """The bytes that the model of a folder will need; raises ResourceError if there are not so many."""
-    needed = estimate_bytes(folder, precision)
+def check_fits(
+    folder: Path,
+    precision: Precision,
+    family: object = None,
+    max_bytes: int | None = None,
+    new_tokens: int = NEW_TOKENS,
+) -> int:
+    """The bytes that the model of a folder will need; raises ResourceError if there are not so many.
+
+    The error names the smallest change of precision that fits. `max_bytes` is what may be used at most.
+    """
+
+    def needs(one: Precision) -> Needs:
+        if isinstance(family, MeasuredFamily):
+            return family.needs(folder, one, new_tokens)
+        return Needs(estimate_bytes(folder, one), 0, 0)
+
+    asked = needs(precision)
     free = available_bytes(precision.device)
-    if free is not None and needed > free:
+    room = min((bytes_ for bytes_ in (free, max_bytes) if bytes_ is not None), default=None)
+    if room is not None and asked.total > room:
+        limited = max_bytes is not None and room == max_bytes
+        has = "may use" if limited else "has"
         raise ResourceError(
-            f"the model in '{folder}' needs about {needed / GIB:.1f} GiB and '{precision.device}' has "
-            f"{free / GIB:.1f} GiB free ({precision.dtype}, quantize {precision.quantize})",
-            hint=_cure(precision),
+            f"the model in '{folder}' needs about {_told(asked)} and '{precision.device}' {has} "
+            f"{amount(room)}{'' if limited else ' free'} ({precision.dtype}, quantize {precision.quantize})",
+            hint=_cure(precision, needs, room),
         )
-    return needed
+    return asked.total
+
+
+def _told(needs: Needs) -> str:
+    if not needs.cache:
+        return amount(needs.total)
+    parts = (("weights", needs.weights), ("cache", needs.cache), ("activations", needs.activations))
+    return f"{amount(needs.total)} ({', '.join(f'{name} {amount(bytes_)}' for name, bytes_ in parts)})"
+
+
+def amount(bytes_: int) -> str:
+    """`13.6 GiB`, `24.3 MiB`."""
+    return f"{bytes_ / GIB:.1f} GiB" if bytes_ >= GIB / 10 else f"{bytes_ * 1024 / GIB:.1f} MiB"
+
+
+def changes(precision: Precision) -> Iterator[tuple[str, Precision]]:
+    """The changes that take less memory, the one that changes answers least first."""
+    half = "float16" if precision.dtype == "float16" else "bfloat16"
+    if precision.dtype == "float32":
+        yield f"--dtype {half}", replace(precision, dtype=half)
+    for bits in ("8bit", "4bit") if precision.quantize == "none" else ():
+        yield f"--quantize {bits}", replace(precision, quantize=bits)
+        if precision.dtype == "float32":
+            yield f"--quantize {bits} --dtype {half}", replace(precision, quantize=bits, dtype=half)
+
+
+def _cure(precision: Precision, needs: Callable[[Precision], Needs], room: int) -> str:
+    for words, changed in changes(precision):
+        if (needed := needs(changed).total) <= room:
+            return f"Use {words}: it needs about {amount(needed)}."
+    least = min([needs(precision).total, *(needs(changed).total for _, changed in changes(precision))])
+    return (
+        f"No precision makes it fit (the least is {amount(least)}): close other programs, "
+        "use a smaller --model, or a machine with more memory."
+    )
+
+
+def parse_bytes(text: str) -> int:
+    """`6GiB`, `800 MB`, `7.5GiB` as bytes; raises UsageError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", text)
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"'{text}' is no amount of memory", hint="Write a number and a unit, such as 6GiB or 800MB.")
+    power = 1 + "KMGT".index(match[2][0])
+    return int(float(match[1]) * (1024 if "i" in match[2] else 1000) ** power)
 
 
 def estimate_bytes(folder: Path, precision: Precision) -> int:
@@ -78,6 +143,15 @@ def available_bytes(device: str) -> int | None:
     return min(free, default=None)
 
 
+def limit_gpu(device: str, max_bytes: int | None) -> None:
+    """Holds torch to that much of a GPU; memory beyond it is as if it were not there."""
+    if max_bytes is not None and device.startswith("cuda"):
+        import torch
+
+        total = int(torch.cuda.mem_get_info(device)[1])
+        torch.cuda.set_per_process_memory_fraction(min(1.0, max_bytes / total), device)
+
+
 def _free_of_system(meminfo: Path = Path("/proc/meminfo")) -> int | None:
     try:
         for line in meminfo.read_text().splitlines():
@@ -97,12 +171,6 @@ def _free_of_container(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
         return limit - used + int(stat.get("inactive_file", 0))
     except (OSError, ValueError):
         return None
-
-
-def _cure(precision: Precision) -> str:
-    if precision.quantize == "none":
-        return "Use --quantize 4bit, a smaller --model, or a machine with more memory."
-    return "Close other programs, use a smaller --model, or a machine with more memory."
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from crab_core.engine.checks import probe_for, require, task_of
 from crab_core.engine.consistency import Scale, contradictions
-from crab_core.engine.memory import check_fits, memory_told
+from crab_core.engine.memory import check_fits, limit_gpu, memory_told, parse_bytes
 from crab_core.engine.moments import answer_at_moments
 from crab_core.engine.notes import notes_of
 from crab_core.engine.stopwatch import Stopwatch
@@ -46,10 +46,12 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     quantize: str = "none",
+    max_memory: str | None = None,
     on_progress: Listener = ignore,
 ) -> Model:
     """The model of a catalogue name or of a model folder, ready to be asked.
 
+    `max_memory`, such as `6GiB`, is what the model may take at most; a GPU is held to it.
     Raises UsageError for unknown devices, dtypes and quantisations, ModelError if the model is unknown or damaged,
     ResourceError if the device is not there or the model does not fit into its memory.
     """
@@ -59,6 +61,7 @@ def load(
 
     began = time.perf_counter()
     check_names(device, dtype, quantize)
+    most = None if max_memory is None else parse_bytes(max_memory)
     folder = folder_of(name_or_folder)
     header = read_header(folder)
     check_files(folder, header)  # damage is told before torch is imported
@@ -68,7 +71,8 @@ def load(
     backend = choose(device, dtype, header.quantized if quantize == "none" else quantize)
     if backend.precision.quantize != "none" and backend.precision.device == "cpu":
         on_progress(Note(f"{backend.precision.quantize} on a CPU saves memory, not time", seen=True))
-    check_fits(folder, backend.precision)
+    check_fits(folder, backend.precision, family, most)
+    limit_gpu(backend.precision.device, most)
     with memory_told(f"loading the model '{header.name}'"):
         network = family.load(folder, backend.precision)
     on_progress(Progress("load", 1, 1, "models", header.name))

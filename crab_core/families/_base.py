@@ -32,6 +32,20 @@ class Precision:
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """The memory of a device that a model takes, in bytes, by what takes it."""
+
+    weights: int
+    cache: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.cache + self.activations
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Positions [start, end) of the spliced sequence that hold one medium.
 
@@ -121,6 +135,14 @@ class Family(Protocol):
 
         Raises ModelError if the header is unknown, WeightsMismatch if tensors are lacking or unknown.
         """
+
+
+@runtime_checkable
+class MeasuredFamily(Protocol):
+    """A family that can tell from a folder's headers what its model will take."""
+
+    def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:
+        """For one clip and an answer of that many tokens; reads no weights. Raises ModelError for a bad folder."""
 
 
 @runtime_checkable

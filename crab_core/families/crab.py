@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from crab_core.errors import ModelError
-from crab_core.families._base import Precision
+from crab_core.families._base import Needs, Precision
 from crab_core.families.crab_network import CrabNetwork
 from crab_core.families.crab_quantized import load_quantized
 from crab_core.families.crab_text import Chat
@@ -50,6 +50,13 @@ class CrabFamily:
             model.load_tensors(tensors, str(folder))
         model.to(precision.device).eval().requires_grad_(False)
         return CrabNetwork(header.name, model, Chat.read(folder, config.system))
+
+    def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:
+        """The memory for one clip and an answer of that many tokens: see `crab_needs`."""
+        from crab_core.families.crab_needs import needs_of
+
+        header = read_header(folder)
+        return needs_of(config_of(header.config, folder), folder, header, precision, new_tokens)
 
     def quantize_folder(self, folder: Path, kind: str, out: Path, on_progress: Listener = ignore) -> Header:
         """Writes the folder again with the LLM's linears packed: see `crab_quantized.quantize_folder`."""

@@ -85,18 +85,46 @@ def test_the_estimate_follows_the_precision(tmp_path: Path, dtype: str, quantize
 
 
 @pytest.mark.parametrize(
-    ("quantize", "hint"),
-    [("none", "Use --quantize 4bit"), ("4bit", "Close other programs")],
-    ids=["whole", "quantised"],
+    ("free", "quantize", "hint"),
+    [
+        pytest.param(30, "none", "Use --dtype bfloat16: it needs", id="dtype"),
+        pytest.param(19, "none", "Use --quantize 8bit: it needs", id="8bit"),
+        pytest.param(11, "none", "Use --quantize 8bit --dtype bfloat16: it needs", id="8bit and dtype"),
+        pytest.param(9, "none", "Use --quantize 4bit: it needs", id="4bit"),
+        pytest.param(3, "none", "No precision makes it fit", id="nothing"),
+        pytest.param(8, "4bit", "Use --dtype bfloat16: it needs", id="4bit and dtype"),
+        pytest.param(3, "4bit", "No precision makes it fit", id="nothing for 4bit"),
+    ],
 )
-def test_a_model_that_does_not_fit_is_not_loaded(
-    folder: Path, family: FakeFamily, monkeypatch: pytest.MonkeyPatch, quantize: str, hint: str
+def test_a_model_that_does_not_fit_is_not_loaded_and_the_smallest_change_is_named(
+    folder: Path, family: FakeFamily, monkeypatch: pytest.MonkeyPatch, free: int, quantize: str, hint: str
 ) -> None:
-    monkeypatch.setattr(memory, "available_bytes", lambda device: 3)
-    with pytest.raises(ResourceError, match="needs about 0.0 GiB and 'cpu' has 0.0 GiB free") as caught:
+    monkeypatch.setattr(memory, "available_bytes", lambda device: free)
+    with pytest.raises(ResourceError, match="needs about 0.0 MiB and 'cpu' has 0.0 MiB free") as caught:
         load(folder, device="cpu", quantize=quantize)
     assert hint in str(caught.value.hint)
     assert family.loads == []
+
+
+def test_the_users_own_limit_counts_and_is_named(folder: Path, family: FakeFamily) -> None:
+    with pytest.raises(ResourceError, match="'cpu' may use 0.0 MiB \\("):
+        memory.check_fits(folder, Precision(), family, max_bytes=5)
+    with pytest.raises(UsageError, match="'lots' is no amount of memory"):
+        load(folder, device="cpu", max_memory="lots")
+    assert load(folder, device="cpu", max_memory="1GiB").name
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("6GiB", 6 * 2**30), ("800 MB", 800_000_000), ("0.5KiB", 512), (" 1TB ", 10**12)]
+)
+def test_amounts_of_memory(text: str, bytes_: int) -> None:
+    assert memory.parse_bytes(text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "6", "GiB", "-1GiB", "0GiB", "6 gib", "nan GiB"])
+def test_what_is_no_amount_of_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="no amount of memory"):
+        memory.parse_bytes(text)
 
 
 @pytest.mark.parametrize(
