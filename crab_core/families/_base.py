@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
+    from crab_core.weights.folder import Header
+
 OnText = Callable[[str], None]
 MASK_LOGITS = "mask_logits"  # where `Generated.extras` has the mask that was drawn
 
@@ -143,6 +145,29 @@ class MeasuredFamily(Protocol):
 
     def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:
         """For one clip and an answer of that many tokens; reads no weights. Raises ModelError for a bad folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a release of weights leaves open: wording profile, layers that masks are drawn from, position variant."""
+
+    profile: str
+    layers: tuple[int, ...]
+    positions: str
+
+
+@runtime_checkable
+class OpenFamily(Protocol):
+    """A family whose published weights leave something open that samples can decide."""
+
+    def choices(self, network: Network, header: Header) -> tuple[Choice, ...]:
+        """Every choice, that of the header first; raises ModelError if the network draws no masks."""
+
+    def choosing(self, network: Network, choice: Choice) -> AbstractContextManager[None]:
+        """Within the block the network computes as if that had been chosen."""
+
+    def write_choice(self, folder: Path, choice: Choice) -> Header:
+        """Makes it the choice of a model folder. Raises ResourceError if the disk does not take it."""
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ Source: Crab (arXiv 2503.13068).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from crab_core.errors import ModelError
-from crab_core.families._base import Needs, Precision
+from crab_core.families._base import Choice, Needs, Precision
 from crab_core.families.crab_network import CrabNetwork
 from crab_core.families.crab_quantized import load_quantized
 from crab_core.families.crab_text import Chat
@@ -57,6 +58,24 @@ class CrabFamily:
 
         header = read_header(folder)
         return needs_of(config_of(header.config, folder), folder, header, precision, new_tokens)
+
+    def choices(self, network: CrabNetwork, header: Header) -> tuple[Choice, ...]:
+        """Every profile, pair of layers and position variant: see `crab_choices`."""
+        from crab_core.families.crab_choices import choices_of
+
+        return choices_of(network.model, header)
+
+    def choosing(self, network: CrabNetwork, choice: Choice) -> AbstractContextManager[None]:
+        """Within the block the network computes as if that had been chosen."""
+        from crab_core.families.crab_choices import choosing
+
+        return choosing(network.model, choice)
+
+    def write_choice(self, folder: Path, choice: Choice) -> Header:
+        """Makes it the choice of a model folder."""
+        from crab_core.families.crab_choices import write_choice
+
+        return write_choice(folder, choice)
 
     def quantize_folder(self, folder: Path, kind: str, out: Path, on_progress: Listener = ignore) -> Header:
         """Writes the folder again with the LLM's linears packed: see `crab_quantized.quantize_folder`."""
