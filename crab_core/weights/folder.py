@@ -29,6 +29,7 @@ WEIGHTS = "model.safetensors"
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
 ALWAYS_HASHED_BYTES = 64 << 20  # below this a hash costs under 0.1 s; larger files are hashed by `verify`
+PACKINGS = ("none", "4bit", "8bit")
 _TEXTS = ("name", "family", "licence", "profile", "note", "quantized")
 REPAIR = "Install the package again, or fetch the model folder again."
 
@@ -72,6 +73,8 @@ class Header:
         no_texts = [name for name in _TEXTS if not isinstance(getattr(self, name), str)]
         if no_texts or not all(isinstance(task, str) for task in self.tasks):
             raise ValueError(f"{', '.join(no_texts) or 'tasks'} must be text")
+        if self.quantized not in PACKINGS:
+            raise ValueError(f"quantized '{self.quantized}' is none of {', '.join(PACKINGS)}")
         unsafe = [name for name in self.files if name in (HEADER, ".", "..") or "/" in name or "\\" in name or not name]
         if unsafe:
             raise ValueError(f"file names {unsafe} are not plain names")
