@@ -101,10 +101,14 @@ def test_a_clip_without_pictures(model: Model, clips: dict[str, Path], task: str
     assert model.infer(wanted, SHORT).audio == "used"
 
 
-def test_a_long_clip_is_sampled_and_told(model: Model, clips: dict[str, Path], task: str) -> None:
+def test_how_a_long_clip_is_looked_at_is_told(model: Model, clips: dict[str, Path], task: str) -> None:
     result = model.infer(request(clips["long"], task), SHORT)
     if TASKS[task].load().moment:
         assert not any("sampled" in note for note in result.notes), "a moment is looked at where it is"
+        return
+    if TASKS[task].load().in_windows:
+        assert "the clip lasts 24 s: it was looked at in 4 windows of 10 s, one every 5 s" in result.notes
+        assert all(0 <= event.start_s < event.end_s <= 24.1 for event in result.events)
         return
     assert any(note.startswith("the clip lasts 24 s and the model knows 10 s") for note in result.notes)
 
