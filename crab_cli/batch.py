@@ -156,7 +156,9 @@ def _key_options(spec: WorkerSpec, model: str) -> dict[str, object]:
 
 
 def _asked(asked: Request) -> dict[str, Any]:
-    names = ("task", "question", "audio_path", "require_audio", "reasoning", "window_s", "stride_s", "where", "at_s")
+    """What was asked of every clip; how events are looked for only where it was said."""
+    names = ["task", "question", "audio_path", "require_audio", "reasoning"]
+    names += [name for name in ("window_s", "stride_s", "where", "at_s") if getattr(asked, name)]
     return {name: getattr(asked, name) for name in names}
 
 
