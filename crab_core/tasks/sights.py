@@ -30,6 +30,7 @@ _NAME = re.compile(
 _MAKING = re.compile(
     r"objects?\s+(?:that\s+(?:is|are)\s+)?making\s+(?:the|a)\s+sound\b.*?\b(?:is|are)\s+(.+?)\s*(?=\.|<|$)", re.I
 )
+_LIST = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
 _TOKENS = re.compile(r"\s*<mask_(?:start|end|[0-9]+)>\s*")
 _TRUTH = re.compile(r"<answer>\s*(true|false)\s*</answer>\.?", re.I)
 
@@ -114,7 +115,17 @@ def _told(said: str, label: str) -> Reading:
         told = _TOKENS.sub(" ", said).strip() if said else ""
         problem = "the text names nothing" if said else "the model wrote nothing"
         return Reading(Answer(told), problems=(problem,))
-    return Reading(Answer(NOTHING if is_nothing(label) else label))
+    return Reading(Answer(NOTHING if is_nothing(label) else _once(label)))
+
+
+def _once(label: str) -> str:
+    """`dog and dog` is `dog`: small models repeat themselves in lists."""
+    names = list(dict.fromkeys(_LIST.split(label)))
+    return (
+        label
+        if len(names) == len(_LIST.split(label))
+        else " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    )
 
 
 def _named(sentence: str) -> str:

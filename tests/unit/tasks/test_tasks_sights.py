@@ -115,6 +115,14 @@ def test_published_answers_to_expressions_are_read(text: str, label: str) -> Non
     assert reading.answer.text == label
 
 
+@pytest.mark.parametrize(
+    ("told", "label"),
+    [("dog and dog", "dog"), ("dog, cat and dog", "dog and cat"), ("dog, cat and cow", "dog, cat and cow")],
+)
+def test_a_name_told_twice_counts_once(told: str, label: str) -> None:
+    assert (reading := read_mask(write_mask(told), SAME)).answer is not None and reading.answer.text == label
+
+
 @given(st.text(max_size=300))
 def test_no_text_raises(text: str) -> None:
     for read in (read_boxes, read_mask, read_referred):
