@@ -18,6 +18,7 @@ from crab_cli.commands import (
     localize,
     merge,
     models,
+    scan,
     segment,
     train,
     visualize_heads,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("infer")(infer.command)
 app.command("localize")(localize.command)
 app.command("segment")(segment.command)
+app.command("scan")(scan.command)
 app.command("visualize-heads")(visualize_heads.command)
 app.command("merge")(merge.command)
 app.command("bench")(bench.command)

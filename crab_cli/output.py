@@ -101,7 +101,9 @@ class Output:
             typer.echo(styled(result.answer.reasoning, DIM, sys.stderr), err=True)
 
     def _answer(self, result: Result) -> None:
-        if result.masks:
+        if result.task == "scan" and result.events and result.answer is not None:
+            typer.echo(f"{styled(one_line(result.answer.text), BOLD, sys.stdout)}\n")
+        if result.masks and not result.events:
             self.rows(MASK_COLUMNS, [mask_row(mask) for mask in result.masks])
         elif result.events:
             self.rows(EVENT_COLUMNS, [event_row(event) for event in result.events])
@@ -112,6 +114,9 @@ class Output:
         if result.events and result.boxes:
             typer.echo()
             self.rows(BOX_COLUMNS, [box_row(box) for box in result.boxes])
+        if result.events and result.masks:
+            typer.echo()
+            self.rows(MASK_COLUMNS, [mask_row(mask) for mask in result.masks])
 
     def _timeline(self, result: Result) -> None:
         if not self.draws or not sys.stdout.isatty():
