@@ -113,8 +113,7 @@ def strip_of(
     _draw_axis(strip, head, bottom)
     _draw_wave(strip, head, wave, envelope)
     for row, group in enumerate(shown):
-        for event in group:
-            _draw_event(strip, event, head + wave + row * lane, lane, colours)
+        _draw_lane(strip, group, head + wave + row * lane, lane, colours)
     if rows > len(shown):
         place = (strip.margin_px, bottom - lane, width - 2 * strip.margin_px, lane)
         write(strip.picture, f"and {len(lanes) - len(shown)} more", place, text_px, DIM)
@@ -164,29 +163,47 @@ def _draw_wave(strip: Strip, top: int, height: int, envelope: npt.NDArray[np.flo
         cv2.line(picture, (x, round(middle - high * half)), (x, round(middle - low * half)), WAVE, 1)
 
 
-def _draw_event(strip: Strip, event: Event, top: int, height: int, colours: Mapping[str, Colour]) -> None:
-    picture, px = strip.picture, strip.text_px
-    colour = colours.get(event.label, WAVE)
+def _draw_lane(strip: Strip, events: Sequence[Event], top: int, height: int, colours: Mapping[str, Colour]) -> None:
+    """The bars of one label and track; its name stands in every bar that holds it, else once in the widest gap."""
+    bars = [_draw_bar(strip, event, top, height, colours.get(event.label, WAVE)) for event in events]
+    first, px = events[0], strip.text_px
+    word = _TRACK_WORDS[first.track]
+    said = f"{first.label}, {word}" if word else first.label
+    wide, gap = text_width(said, px, BOLD), px // 3
+    holding = [(x0, x1) for x0, x1 in bars if wide + 2 * gap <= x1 - x0]
+    ink = on(colours.get(first.label, WAVE)) if first.track == "both" else LIGHT
+    for x0, _ in holding:
+        if first.track == "audio":
+            strip.picture[top + 3 : top + height - 3, x0 + 1 : x0 + wide + 2 * gap] = BACKGROUND
+        write(strip.picture, said, (x0 + gap, top, wide + 1, height), px, ink, BOLD)
+    if not holding:
+        left, right = _widest_gap(bars, strip.margin_px, strip.picture.shape[1] - strip.margin_px)
+        is_before = left == strip.margin_px and right < strip.picture.shape[1] - strip.margin_px
+        place = (left + gap, top, max(1, right - left - 2 * gap), height)
+        write(strip.picture, said, place, px, LIGHT, BOLD, "right" if is_before else "left")
+
+
+def _draw_bar(strip: Strip, event: Event, top: int, height: int, colour: Colour) -> tuple[int, int]:
+    """One event; gives where it stands, [x0, x1)."""
+    picture = strip.picture
     x0, x1 = strip.x_of(event.start_s), max(strip.x_of(event.end_s), strip.x_of(event.start_s) + 2)
     y0, y1 = top + 2, top + height - 2
     if event.track == "audio":
         _hatch(picture[y0:y1, x0:x1], colour)
     elif event.track == "both":
         cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), colour, -1)
-    cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), colour, max(1, px // 10))
-    word = _TRACK_WORDS[event.track]
-    said = f"{event.label}, {word}" if word else event.label
-    wide, gap = text_width(said, px, BOLD), px // 3
-    ink = on(colour) if event.track == "both" else LIGHT
-    if wide + 2 * gap <= x1 - x0:
-        if event.track == "audio":
-            picture[y0 + 1 : y1 - 1, x0 + 1 : x0 + wide + 2 * gap] = BACKGROUND
-        write(picture, said, (x0 + gap, top, wide + 1, height), px, ink, BOLD)
-    else:
-        right = picture.shape[1] - strip.margin_px
-        left, room = (x1 + gap, right - x1 - gap) if right - x1 >= x0 - strip.margin_px else (strip.margin_px, x0 - gap)
-        room = room if left > x0 else x0 - gap - strip.margin_px
-        write(picture, said, (left, top, room, height), px, LIGHT, BOLD, "left" if left > x0 else "right")
+    cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), colour, max(1, strip.text_px // 10))
+    return x0, x1
+
+
+def _widest_gap(bars: Sequence[tuple[int, int]], left: int, right: int) -> tuple[int, int]:
+    """The widest stretch of [left, right) without a bar; of equal ones the last."""
+    gaps, at = [], left
+    for x0, x1 in sorted(bars):
+        gaps.append((at, x0))
+        at = max(at, x1)
+    gaps.append((at, right))
+    return max(reversed(gaps), key=lambda gap: gap[1] - gap[0])
 
 
 def _hatch(part: Picture, colour: Colour) -> None:

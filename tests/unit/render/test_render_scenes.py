@@ -12,7 +12,8 @@ from crab_core.render.canvas import Canvas
 from crab_core.render.marks import colours_of, marks_of
 from crab_core.render.palette import class_colours, index_picture, numbers_of, palette_png
 from crab_core.render.scenes import Scene, contact_sheet, events_of
-from crab_core.types import Box, Mask, Result
+from crab_core.render.timeline import strip_of
+from crab_core.types import Box, Event, Mask, Result
 
 SIZES = [(64, 48), (2, 2), (224, 224), (1920, 1080), (3840, 2160), (360, 640), (1000, 30)]
 
@@ -77,6 +78,15 @@ def test_a_sheet_takes_at_most_24_pictures_and_tells_what_each_shows() -> None:
     few = contact_sheet(scene(size, masks[:2]), frames[:2], "a.mp4")
     many = contact_sheet(scene(size, masks), frames, "a.mp4", "ms3 by fake")
     assert many.shape[1] <= 1600 and many.shape[0] < 20 * few.shape[0]
+
+
+def test_names_of_short_events_stand_beside_all_bars_of_their_lane() -> None:
+    events = tuple(Event("a rather long name", at, at + 1.0) for at in (2.0, 4.0, 6.0))
+    bare = strip_of(400, 13, 10.0, None, tuple(Event("", one.start_s, one.end_s) for one in events), {"": (0, 0, 250)})
+    named = strip_of(400, 13, 10.0, None, events, {"a rather long name": (0, 0, 250)})
+    bars = (bare.picture == (0, 0, 250)).all(-1)
+    assert bars.any() and (named.picture[bars] == (0, 0, 250)).all(), "no name covers a bar"
+    assert (named.picture != bare.picture).any(), "and it is written"
 
 
 def test_moments_in_a_row_are_one_event() -> None:
