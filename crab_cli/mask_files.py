@@ -4,6 +4,7 @@ CLIP.json            the whole result
 CLIP.rle.json        COCO: pictures, categories and run lengths
 CLIP.masks/0002.500.png   one 8-bit picture with a palette for each time
 CLIP.overlay.mp4     the clip with its masks and its own sound
+    CLIP.heat/0002.500.png    how likely each place of the frame is inside, over the frame
 CLIP.preview.png     one sheet
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,14 @@ from crab_core.registry import suggest
 from crab_core.types import Mask, Request, Result
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from crab_core.media import Probe
     from crab_core.render.scenes import Scene
 
 ALL = "all"
-FORMATS = {"json": ".json", "rle": ".rle.json", "png": ".masks", "mp4": ".overlay.mp4"}
+FORMATS = {"json": ".json", "rle": ".rle.json", "png": ".masks", "heat": ".heat", "mp4": ".overlay.mp4"}
 PREVIEW = ".preview.png"
 HELD_S = 1.0  # how long marks of a time that was asked for by itself are shown
 
@@ -138,6 +142,32 @@ def _png(path: Path, result: Result, request: Request, found: Probe, on_progress
         path.joinpath(f"{at_s:08.3f}.png").write_bytes(palette_png(picture, colours))
 
 
+def _heat(path: Path, result: Result, request: Request, found: Probe, on_progress: Listener) -> None:
+    import cv2
+
+    from crab_core.render.warmth import heat_over
+
+    path.mkdir(exist_ok=True)
+    for at_s, picture in _frames(result, request):
+        grids = [mask.likelihood for mask in result.masks if mask.time_s == at_s]
+        warm = heat_over(picture, [grid for grid in grids if grid is not None])
+        done, data = cv2.imencode(".png", cv2.cvtColor(warm, cv2.COLOR_RGB2BGR))
+        assert done
+        path.joinpath(f"{at_s:08.3f}.png").write_bytes(data.tobytes())
+
+
+def _frames(result: Result, request: Request) -> Iterator[tuple[float, npt.NDArray[np.uint8]]]:
+    """The frame of each time of the masks, at its own size, a few in memory at once."""
+    from crab_core.media import load_clip
+    from crab_core.types import View
+
+    times = list(dict.fromkeys(mask.time_s for mask in result.masks))
+    for start in range(0, len(times), 16):
+        part = tuple(times[start : start + 16])
+        clip = load_clip(request.clip, View(part, ()), audio_path=request.audio_path)
+        yield from zip(part, clip.frames, strict=False)
+
+
 def _mp4(path: Path, result: Result, request: Request, found: Probe, on_progress: Listener) -> tuple[str, ...]:
     from crab_core.media.repainting import paint_video
 
@@ -148,14 +178,10 @@ def _mp4(path: Path, result: Result, request: Request, found: Probe, on_progress
 def _preview(path: Path, result: Result, request: Request, found: Probe, on_progress: Listener) -> None:
     import cv2
 
-    from crab_core.media import load_clip
     from crab_core.render.scenes import contact_sheet
-    from crab_core.types import View
 
     scene = _scene(result, request, found)
-    times = tuple(dict.fromkeys(mask.time_s for mask in result.masks))
-    clip = load_clip(request.clip, View(times, ()), audio_path=request.audio_path)
-    frames = list(zip(times, clip.frames, strict=False))
+    frames = list(_frames(result, request))
     subtitle = ", ".join(part for part in (result.question or "", f"{result.task} by {result.model}") if part)
     sheet = contact_sheet(scene, frames, request.clip.name, subtitle)
     done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
@@ -171,4 +197,4 @@ def _scene(result: Result, request: Request, found: Probe) -> Scene:
     return Scene.of(result, found.size, sound_envelope(found, request.audio_path), held_s, found.duration_s or held_s)
 
 
-_WRITE = {"json": _json, "rle": _rle, "png": _png, "mp4": _mp4, "preview": _preview}
+_WRITE = {"json": _json, "rle": _rle, "png": _png, "heat": _heat, "mp4": _mp4, "preview": _preview}

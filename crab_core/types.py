@@ -160,7 +160,8 @@ class Mask:
 
     `size` is (width, height) of the frame, `counts` COCO's compressed run lengths of the pixels, column by column, so
     that a mask takes little memory however large the frame. `score` is the mean probability inside, 0 of an empty mask.
-    `class_index` is the place of a semantic class in its palette, None for other masks.
+    `class_index` is the place of a semantic class in its palette, None for other masks. `heat` holds how likely each
+    place of a coarse grid is inside, as `56x56:` and base64 of compressed bytes (255 is certain); empty if unknown.
     """
 
     label: str
@@ -169,6 +170,7 @@ class Mask:
     counts: str
     score: float = 0.0
     class_index: int | None = None
+    heat: str = ""
 
     def __post_init__(self) -> None:
         width, height = self.size
@@ -190,6 +192,11 @@ class Mask:
 
         counts = coco.encode(np.asfortranarray(pixels, dtype=np.uint8))["counts"].decode("ascii")
         return cls(label, time_s, (pixels.shape[1], pixels.shape[0]), counts, score, class_index)
+
+    @property
+    def likelihood(self) -> npt.NDArray[np.uint8] | None:
+        """(h, w) of the coarse grid, 0 to 255; None if it is not known. Raises ValueError for a torn one."""
+        return _heat_grid(self.heat) if self.heat else None
 
     @property
     def pixels(self) -> npt.NDArray[np.bool_]:
@@ -225,6 +232,7 @@ class Mask:
             "class_index": self.class_index,
             "area_px": self.area_px,
             "rle": self.to_rle(),
+            "heat": self.heat,
         }
 
     @classmethod
@@ -233,7 +241,7 @@ class Mask:
         rle = document["rle"]
         height, width = (int(side) for side in rle["size"])
         values = (document["label"], document["time_s"], (width, height), rle["counts"])
-        return cls(*values, document.get("score", 0.0), document.get("class_index"))
+        return cls(*values, document.get("score", 0.0), document.get("class_index"), document.get("heat", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +366,38 @@ class Failure:
     stage: str
     error_type: str
     message: str
+
+
+def heat_of(grid: npt.NDArray[np.uint8]) -> str:
+    """A grid (h, w) as `Mask.heat` holds it."""
+    import base64
+    import zlib
+
+    return f"{grid.shape[0]}x{grid.shape[1]}:{base64.b64encode(zlib.compress(grid.tobytes(), 9)).decode('ascii')}"
+
+
+def _heat_grid(heat: str) -> npt.NDArray[np.uint8]:
+    import base64
+    import binascii
+    import zlib
+
+    import numpy as np
+
+    head, _, body = heat.partition(":")
+    try:
+        height, width = (int(side) for side in head.split("x"))
+        if not (0 < height <= _WIDEST_HEAT and 0 < width <= _WIDEST_HEAT):
+            raise ValueError(f"a grid of {head} is not between 1 and {_WIDEST_HEAT} wide")
+        unpacking = zlib.decompressobj()
+        data = unpacking.decompress(base64.b64decode(body, validate=True), height * width + 1)
+        if not unpacking.eof:
+            raise ValueError("it is cut short, or too long")
+        return np.frombuffer(data, np.uint8).reshape(height, width)
+    except (ValueError, binascii.Error, zlib.error) as err:
+        raise ValueError(f"'{heat[:20]}' is no grid of likelihoods: {err}") from err
+
+
+_WIDEST_HEAT = 4096
 
 
 def _runs(counts: str) -> list[int]:

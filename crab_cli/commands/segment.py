@@ -55,7 +55,7 @@ def command(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", help="With --out: json, rle, png, mp4 or all; may be repeated."
+            "--format", "-f", metavar="FORMAT", help="With --out: json, rle, png, heat, mp4 or all; may be repeated."
         ),
     ] = None,
     preview: Annotated[bool, typer.Option("--preview", help="With --out: also one sheet of pictures.")] = False,
@@ -75,7 +75,8 @@ def command(
     """Cut out what makes the sound, or what you name.
 
     Masks have the size of the original frames. stdout tells time, label, pixels and score of each; --out DIR holds the
-    masks: png (a palette picture for each time), rle (COCO), mp4 (the clip with its masks and its sound).
+    masks: png (a palette picture for each time), rle (COCO), heat (how likely each place is inside), mp4 (the clip with
+    its masks and its sound).
 
     Many clips go into --out DIR as results.jsonl, with their masks as COCO run lengths.
 

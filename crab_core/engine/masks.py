@@ -7,6 +7,7 @@ Letters: K classes, h, w the decoder's size; H, W the frame's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from crab_core.families._base import MASK_LOGITS
 from crab_core.tasks.pictures import class_name, is_nothing
-from crab_core.types import Mask
+from crab_core.types import Mask, heat_of
 
 if TYPE_CHECKING:
     from crab_core.families._base import Generated
@@ -48,10 +49,9 @@ def binary_mask(logits: Floats, label: str, at_s: float, size: tuple[int, int]) 
     inside = large > 0
     if is_nothing(label):  # the words decide: a decoder that learnt things draws something even of nothing
         return _empty(at_s, size)
-    if not inside.any():
-        return Mask.of(label, at_s, inside)
-    score = float((1 / (1 + np.exp(-large[inside]))).mean())
-    return Mask.of(label, at_s, inside, round(score, 4))
+    heat = heat_of(np.rint(255 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.uint8))
+    score = float((1 / (1 + np.exp(-large[inside]))).mean()) if inside.any() else 0.0
+    return replace(Mask.of(label, at_s, inside, round(score, 4)), heat=heat)
 
 
 def semantic_masks(logits: Floats, at_s: float, size: tuple[int, int]) -> tuple[Mask, ...]:

@@ -66,7 +66,7 @@ def test_files_of_every_format_agree(segment, clip: Path, tmp_path: Path) -> Non
     out = tmp_path / "out"
     assert (said := segment(clip, "-o", out, "-f", "all", "--preview")).code == 0, said.err
     names = sorted(path.name for path in out.iterdir())
-    assert names == [f"clip.mp4.{end}" for end in ("json", "masks", "overlay.mp4", "preview.png", "rle.json")]
+    assert names == [f"clip.mp4.{end}" for end in ("heat", "json", "masks", "overlay.mp4", "preview.png", "rle.json")]
     result = Result.from_dict(json.loads((out / "clip.mp4.json").read_text()))
     told = json.loads((out / "clip.mp4.rle.json").read_text())
     assert [category["name"] for category in told["categories"]] == ["dog"]
@@ -76,6 +76,10 @@ def test_files_of_every_format_agree(segment, clip: Path, tmp_path: Path) -> Non
         assert annotation["area"] == coco_mask.area(annotation["segmentation"])
         with Image.open(out / "clip.mp4.masks" / f"{mask.time_s:08.3f}.png") as picture:
             assert picture.mode == "P" and (np.array(picture).astype(bool) == mask.pixels).all()
+        with Image.open(out / "clip.mp4.heat" / f"{mask.time_s:08.3f}.png") as warm:
+            assert warm.size == mask.size
+            inside = np.array(warm).astype(int).sum(-1)
+        assert inside[mask.pixels].mean() > 1.5 * inside[~mask.pixels].mean(), "bright where the mask is"
     with Image.open(out / "clip.mp4.preview.png") as sheet:
         assert sheet.size[0] > 300
 

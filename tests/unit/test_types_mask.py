@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from crab_core.types import Mask, Result, _runs
+from crab_core.types import Mask, Result, _runs, heat_of
 
 
 def shape(kind: str) -> np.ndarray:
@@ -71,3 +72,14 @@ def test_a_result_written_before_there_were_masks_is_read() -> None:
     document = Result("a", "m", "avqa", None, None, (), (), "text", "used", 2.0, 0.1).to_dict()
     del document["masks"]
     assert Result.from_dict(document).masks == ()
+
+
+def test_likelihoods_survive_and_torn_ones_are_told() -> None:
+    grid = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    mask = replace(Mask.of("dog", 1.0, np.ones((5, 6), bool)), heat=heat_of(grid))
+    again = Mask.from_dict(mask.to_dict())
+    assert again == mask and again.likelihood is not None and (again.likelihood == grid).all()
+    assert Mask.of("dog", 1.0, np.ones((5, 6), bool)).likelihood is None
+    for torn in ("3x4:", "3x4:AAAA", "9999999x9999999:AAAA", "nonsense", heat_of(grid)[:-8]):
+        with pytest.raises(ValueError, match="no grid of likelihoods"):
+            _ = replace(mask, heat=torn).likelihood
