@@ -150,8 +150,10 @@ def _chosen(tasks: str | None, trained: Sequence[str], question: str | None) -> 
         lookup(TASKS, name, kind="task")
     if names:
         return list(dict.fromkeys(names))
-    usable = [name for name in TASKS if not trained or name in trained]
-    return [name for name in usable if question is not None or not TASKS[name].load().needs_question] or ["avqa"]
+    usable = [TASKS[name].load() for name in TASKS if not trained or name in trained]
+    # a question is no expression of what a mask should show: such tasks are chosen by name
+    takes = [task for task in usable if not task.needs_question or (question is not None and task.moment is None)]
+    return [task.name for task in takes] or ["avqa"]
 
 
 def _wanted(source: Path, question: str | None, tasks: Sequence[str]) -> list[Request]:

@@ -7,22 +7,23 @@ computed afterwards from the written tokens. Memory: one number a router, positi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from crab_core.engine.heads_faithful import Faithfulness, faithfulness
-from crab_core.engine.heads_maps import MEDIA, by_kind, by_router, by_second, head_maps
+from crab_core.engine.heads_maps import MEDIA, by_kind, by_router, by_second, head_maps, with_pictures_seen
 from crab_core.engine.heads_report import Ablation, HeadReport
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
 from crab_core.engine.memory import memory_told
+from crab_core.engine.moments import look_at, moments_of
 from crab_core.engine.stopwatch import Stopwatch
 from crab_core.errors import ModelError, UsageError
 from crab_core.families._base import HeadsNetwork
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.tasks.pictures import at_second
-from crab_core.types import Clip, Decoding, Prompt, Request, Result
+from crab_core.types import Canvas, Clip, Decoding, Prompt, Request, Result
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -112,14 +113,16 @@ def look_at_heads(
     found = capture_heads(seen, request, decoding, watch)
     asked, generated, routes, shares = found.asked, found.generated, found.routes, found.shares
     inside, clip, task, tokens, written = asked.inside, asked.clip, asked.task, found.tokens, found.written
+    placed = with_pictures_seen(tokens)
     with memory_told(f"looking at the heads for '{clip.path}'"):
         with watch("maps"):
             relevance = _relevance(asked, generated, tokens, written, options.method)
-            maps = head_maps(tokens, shares, relevance, inside.gaze(clip, task.name))
+            maps = head_maps(placed, shares, relevance, inside.gaze(clip, task.name))
         with watch("ablation"):
             ablations = _ablations(asked, generated, on_progress) if options.ablate else ()
         with watch("check"):
             checks = _checked(asked, clip, generated, maps) if options.check else ()
+        looks = maps["video"].shape[1] if "video" in maps else len(clip.frames)
         layers, projections, table = by_router(routes.routers, routes.weights)
     return HeadReport(
         result=found.result,
@@ -131,16 +134,16 @@ def look_at_heads(
         projections=tuple(projections),
         by_router=table,
         by_kind=by_kind(tokens, shares),
-        by_second={medium: by_second(tokens, shares, medium) for medium in MEDIA if _has(tokens, medium)},
+        by_second={medium: by_second(placed, shares, medium) for medium in MEDIA if _has(placed, medium)},
         relevance=relevance,
         maps=maps,
-        frame_times_s=np.asarray(clip.frame_times_s, np.float32),
-        frames=_shown_frames(seen, clip),
+        frame_times_s=np.asarray(clip.frame_times_s[:looks], np.float32),
+        frames=_shown_frames(seen, clip)[:looks],
         sound_windows_s=clip.sound_windows_s if _has(tokens, "audio") else (),
         waveform=clip.waveform,
         ablations=tuple(ablations),
         checks=checks,
-        notes=_notes(inside.heads, tokens, generated, options.method),
+        notes=_notes(inside.heads, placed, generated, options.method),
         routers=routes.routers,
         raw=routes.weights if options.raw else None,
         extras=dict(watch.spent_s),
@@ -158,17 +161,32 @@ def capture_heads(
     watch, inside = watch or Stopwatch(), inside_of(seen.model)
     task, prompt = seen.prompt(request, watch)
     decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
-    _, clip, encoded = seen.encode(task, watch)
-    if task.moment is not None:
-        prompt, encoded = at_second(prompt, 1), encoded.at(0)
+    if task.moment is not None:  # of several pictures, the first one's answer is looked into
+        request = replace(request, at_s=moments_of(request, seen.probe(task, watch).duration_s)[:1])
+    prompt, clip, encoded = _shown(seen, request, task, prompt, watch)
     asked = Asked(seen, request, inside, task, prompt, clip, encoded, decoding)
     with watch("generate"), memory_told(f"looking at the heads for '{clip.path}'"):
         generated, routes = inside.routes(encoded, prompt, decoding)
-    result = seen.read(request, task, generated, decoding, watch)
+    if task.moment is None:
+        result = seen.read(request, task, generated, decoding, watch)
+    else:
+        result = seen.answer(request, decoding, None, watch)  # with its boxes and masks
     written = written_tokens(inside.pieces(generated.token_ids))
     before = prompt_tokens(generated.spans, inside.prompt_pieces(prompt), request.question)
     shares = routes.weights.mean(0)  # (T, H)
     return Captured(asked, generated, routes, result, (*before, *written), tuple(written), shares)
+
+
+def _shown(seen: Seen, request: Request, task: Task, prompt: Prompt, watch: Stopwatch) -> tuple[Prompt, Clip, Encoded]:
+    """What the network is told, and what it sees and hears meanwhile, as `ask` has it."""
+    if task.moment is None:
+        _, clip, encoded = seen.encode(task, watch)
+        return prompt, clip, encoded
+    model, (at_s,) = seen.model, request.at_s
+    duration_s = seen.probe(task, watch).duration_s
+    look = look_at(model.network, task, prompt, model.header.profile, duration_s, at_s)
+    clip, encoded = seen.encode_view(task, look.view, watch)
+    return at_second(prompt, look.picture + 1), clip, encoded.at(look.picture)
 
 
 def _relevance(
@@ -217,8 +235,8 @@ def _write(asked: Asked) -> Generated:
 
 
 def _answer(asked: Asked, written: Generated) -> str:
-    read = asked.seen.read(asked.request, asked.task, written, asked.decoding, Stopwatch())
-    return read.answer.text if read.answer is not None else ""
+    answer = asked.task.read(written.text, Canvas(asked.clip.duration_s)).answer
+    return answer.text if answer is not None else ""
 
 
 def _has(tokens: Sequence[Token], medium: str) -> bool:

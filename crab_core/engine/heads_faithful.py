@@ -69,13 +69,14 @@ def _check(
     by_map = np.argsort(-cells, axis=None, kind="stable")
 
     def curve(order: npt.NDArray[np.int64]) -> list[float]:
-        return [score(hide(clip, medium, _first(order, part, cells.shape))) for part in PARTS]
+        return [score(hide(clip, medium, first_patches(order, part, cells.shape))) for part in PARTS]
 
     by_chance = np.mean([curve(random.permutation(cells.size)) for _ in range(DRAWS)], axis=0)
     return Faithfulness(medium, whole, PARTS, tuple(curve(by_map)), tuple(float(value) for value in by_chance))
 
 
-def _first(order: npt.NDArray[np.int64], part: float, shape: tuple[int, ...]) -> Hidden:
+def first_patches(order: npt.NDArray[np.int64], part: float, shape: tuple[int, ...]) -> Hidden:
+    """True at the first part of the patches in an order, at least at one."""
     hidden = np.zeros(order.size, bool)
     hidden[order[: max(1, round(part * order.size))]] = True
     return hidden.reshape(shape)

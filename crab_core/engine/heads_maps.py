@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,13 @@ def by_router(routers: Sequence[str], weights: Floats) -> tuple[list[int], list[
     return layers, projections, table
 
 
+def with_pictures_seen(tokens: Sequence[Token]) -> list[Token]:
+    """The tokens with a single picture as the first frame of the video, where a prompt shows no video."""
+    if any(token.kind == "video" for token in tokens):
+        return list(tokens)
+    return [replace(token, kind="video") if token.kind == "image" else token for token in tokens]
+
+
 def by_kind(tokens: Sequence[Token], shares: Floats) -> dict[str, Floats]:
     """The mean share (H,) of each kind of token that occurs, in the order of a prompt; `shares` is (T, H)."""
     kinds = np.array([token.kind for token in tokens[: len(shares)]])
@@ -60,12 +68,17 @@ def head_maps(
     """
     weighed = shares * relevance[: len(shares), None]  # (T, H)
     maps = {
-        medium: np.einsum("sqh,sqrc->hsrc", _grid(tokens, weighed, medium), gaze[medium])
+        medium: _composed(_grid(tokens, weighed, medium), gaze[medium])
         for medium in MEDIA
         if medium in gaze and any(token.kind == medium for token in tokens)
     }
     total = sum(float(one.sum(dtype=np.float64)) for one in maps.values())
     return {medium: (one / total if total > 0 else one).astype(np.float32) for medium, one in maps.items()}
+
+
+def _composed(weighed: Floats, gaze: Floats) -> Floats:
+    """(S, Q, H) and (S or more, Q, rows, columns) as (H, S, rows, columns)."""
+    return np.asarray(np.einsum("sqh,sqrc->hsrc", weighed, gaze[: len(weighed)]))
 
 
 def _grid(tokens: Sequence[Token], values: Floats, medium: str) -> Floats:

@@ -5,14 +5,18 @@ No maps and no pictures: the mean shares by kind of token and, if asked for, wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from crab_core.engine.heads_maps import by_kind
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from crab_core.engine.heads import Captured
+    from crab_core.engine.heads_tokens import Token
     from crab_core.families._base import HeadsView
 
 SCHEMA = "crab.heads-row/1"
@@ -64,13 +68,7 @@ class HeadRow:
 
 def head_row(captured: Captured, *, ablate: bool = True) -> HeadRow:
     """The row of an answer whose routing was captured; `ablate` also silences each head in turn."""
-    result, tokens, shares = captured.result, captured.tokens, captured.shares
-    read = tokens[: len(shares)]
-    kinds = by_kind(read, shares)
-    written = [place for place, token in enumerate(read) if token.kind in WRITTEN]
-    found = {ALL: shares.mean(0), **kinds}
-    if written:
-        found["written"] = shares[written].mean(0)
+    result = captured.result
     return HeadRow(
         clip=result.id,
         task=result.task,
@@ -78,10 +76,20 @@ def head_row(captured: Captured, *, ablate: bool = True) -> HeadRow:
         answer=result.answer.text if result.answer is not None else "",
         raw_text=result.raw_text,
         audio=result.audio,
-        shares={kind: tuple(_short(value) for value in values) for kind, values in found.items()},
+        shares=mean_shares(captured.tokens, captured.shares),
         cost=_cost(captured) if ablate and captured.generated.token_ids else (),
         notes=result.notes,
     )
+
+
+def mean_shares(tokens: Sequence[Token], shares: npt.NDArray[np.float32]) -> dict[str, tuple[float, ...]]:
+    """The heads' mean shares at every token, at each kind of token, and at all that was written; `shares` is (T, H)."""
+    read = tokens[: len(shares)]
+    found = {ALL: shares.mean(0), **by_kind(read, shares)}
+    written = [place for place, token in enumerate(read) if token.kind in WRITTEN]
+    if written:
+        found["written"] = shares[written].mean(0)
+    return {kind: tuple(_short(value) for value in values) for kind, values in found.items()}
 
 
 def _cost(captured: Captured) -> tuple[float, ...]:

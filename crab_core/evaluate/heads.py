@@ -34,11 +34,12 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a task asks of each head: one interval a head, over `clips` clips."""
+    """What a task asks of each head: one interval a head, over `rows` answers about `clips` clips."""
 
     task: str
     clips: int
     heads: tuple[Interval, ...]
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,12 @@ def statistics(rows: Sequence[HeadRow], seed: int = 0) -> dict[str, Any]:
 
 def profiles(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> list[Profile]:
     """Each task's mean share of each head, at tokens of a kind."""
-    return _profiles([(row.clip, row.task, row.shares[kind]) for row in rows if kind in row.shares], seed)
+    return mean_by_task([(row.clip, row.task, row.shares[kind]) for row in rows if kind in row.shares], seed)
 
 
 def costs(rows: Sequence[HeadRow], seed: int = 0) -> list[Profile]:
     """What each task's texts lose without each head and, last, without all: nats a token."""
-    return _profiles([(row.clip, row.task, row.cost) for row in rows if row.cost], seed)
+    return mean_by_task([(row.clip, row.task, row.cost) for row in rows if row.cost], seed)
 
 
 def specialisation(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> Specialisation | None:
@@ -144,7 +145,8 @@ class _Table:
             return np.asarray(np.einsum("dc,cth->dth", weights, self.sums) / counts[..., None])
 
 
-def _profiles(given: Given, seed: int) -> list[Profile]:
+def mean_by_task(given: Given, seed: int = 0) -> list[Profile]:
+    """The mean of each of some values by task, of triples (clip, task, values)."""
     if not given:
         return []
     table = _Table.of(given)
@@ -157,6 +159,7 @@ def _profiles(given: Given, seed: int) -> list[Profile]:
                 Interval(float(value), float(low), float(high))
                 for value, low, high in zip(means[number], ends[0, number], ends[1, number], strict=True)
             ),
+            int(table.counts[:, number].sum()),
         )
         for number, task in enumerate(table.tasks)
     ]

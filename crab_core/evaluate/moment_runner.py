@@ -82,7 +82,7 @@ class _Run:
         for index in range(self.test.clips):
             scene = sample_scene(self.test.split, index, seed=self.test.seed, bank=self.bank, seconds=SECONDS)
             width, _ = self.model.network.frame_size or (SIDE_PX, SIDE_PX)
-            found.append(_moment(scene, self.bank, width))
+            found.append(moment_of(scene, self.bank, width))
             if index % 100 == 0:
                 self.on_progress(Progress("render", index, self.test.clips, "clips"))
         return found
@@ -91,8 +91,8 @@ class _Run:
         rows, constant, everything = [], [], []
         mean = _mean_box(_training(task))
         for asked, written in self._written(task):
-            truth = _read(task, asked.sample.target).boxes
-            rows.append(BoxRow(asked.clip, (SIDE_PX, SIDE_PX), _read(task, written.text).boxes, truth))
+            truth = read_moment(task, asked.sample.target).boxes
+            rows.append(BoxRow(asked.clip, (SIDE_PX, SIDE_PX), read_moment(task, written.text).boxes, truth))
             constant.append(BoxRow(asked.clip, (SIDE_PX, SIDE_PX), (mean,), truth))
             shown = tuple(_scaled(one) for one in asked.shown)
             everything.append(BoxRow(asked.clip, (SIDE_PX, SIDE_PX), shown, truth))
@@ -117,7 +117,7 @@ class _Run:
         mean = _mean_mask(_training(task))
         for asked, written in self._written(task):
             truth = np.isin(asked.ids, asked.sample.figures) if asked.sample.figures else np.zeros_like(asked.ids, bool)
-            label = (answer := _read(task, written.text).answer) and answer.text or ""
+            label = (answer := read_moment(task, written.text).answer) and answer.text or ""
             told = masks_of(written, label, 0.0, (SIDE_PX, SIDE_PX))[0][0].pixels
             rows.append(measure(asked.clip, told.astype(np.float32), truth))
             constant.append(measure(asked.clip, mean.astype(np.float32), truth))
@@ -151,7 +151,7 @@ class _Run:
                 yield one, written
 
 
-def _moment(scene: Scene, bank: Bank, width: int = SIDE_PX) -> tuple[Clip, list[Asked]]:
+def moment_of(scene: Scene, bank: Bank, width: int = SIDE_PX) -> tuple[Clip, list[Asked]]:
     """A second of a scene as the network sees it, `width` pixels wide, and the truth at `SIDE_PX`."""
     frames, _ = render(scene, bank, size=width)
     _, ids = render(scene, bank, size=SIDE_PX)
@@ -183,13 +183,13 @@ def _moment(scene: Scene, bank: Bank, width: int = SIDE_PX) -> tuple[Clip, list[
 def _training(task: str) -> Iterator[Asked]:
     bank = load_bank()
     for index in range(CONSTANT_CLIPS):
-        for asked in _moment(sample_scene("train", index, bank=bank), bank)[1]:
+        for asked in moment_of(sample_scene("train", index, bank=bank), bank)[1]:
             if asked.sample.task == task:
                 yield asked
 
 
 def _mean_box(training: Iterator[Asked]) -> Box:
-    found = [box for asked in training for box in _read(asked.sample.task, asked.sample.target).boxes]
+    found = [box for asked in training for box in read_moment(asked.sample.task, asked.sample.target).boxes]
     corners = np.mean([[box.x0, box.y0, box.x1, box.y1] for box in found], axis=0)
     return Box("", *map(float, corners))
 
@@ -202,7 +202,8 @@ def _mean_mask(training: Iterator[Asked]) -> npt.NDArray[np.bool_]:
     return np.asarray(often >= np.quantile(often, 1 - usual), bool)
 
 
-def _read(task: str, text: str) -> Any:
+def read_moment(task: str, text: str) -> Any:
+    """What a text says of a picture of `SIDE_PX`."""
     canvas = Canvas(1.0, 1, 1.0, (SIDE_PX, SIDE_PX), (COORDINATES, COORDINATES))
     return TASKS[task].load().read(text, canvas)
 

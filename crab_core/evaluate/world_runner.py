@@ -95,7 +95,7 @@ class _Run:
         network, found = self.model.network, []
         for number, scene in enumerate(self.scenes):
             width, _ = network.frame_size or OWN_SIZE
-            found.append(network.encode(_clip(scene, self.bank, width), "avqa"))
+            found.append(network.encode(clip_of(scene, self.bank, width), "avqa"))
             if number % 100 == 0:
                 self.on_progress(Progress("look", number, len(self.scenes), "clips"))
         return found
@@ -169,7 +169,7 @@ class _Run:
         return rows
 
 
-def _clip(scene: Scene, bank: Bank, size_px: int) -> Clip:
+def clip_of(scene: Scene, bank: Bank, size_px: int) -> Clip:
     """A scene as the clip that decoding its film would give, but for compression."""
     frames, _ = render(scene, bank, size=size_px)
     sound = render_sound(scene, bank)[: scene.seconds * SAMPLE_RATE_HZ]

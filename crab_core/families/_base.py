@@ -239,6 +239,9 @@ class HeadsView(Protocol):
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text of each token; joined they are the text of all."""
 
+    def ids_of(self, text: str) -> list[int]:
+        """The tokens that the network would write for a text, its end included."""
+
     def prompt_pieces(self, prompt: Prompt) -> list[str]:
         """The text of each token of the prompt, without the places of media."""
 

@@ -111,6 +111,10 @@ class CrabHeads:
         """The text of each token; one that ends a character begun before has all of it."""
         return _pieces(list(token_ids), self.network.chat.decode)
 
+    def ids_of(self, text: str) -> list[int]:
+        """The tokens of a text as an answer, its end included."""
+        return self.network.chat.target_ids(text)
+
     def prompt_pieces(self, prompt: Prompt) -> list[str]:
         """The text of each token of the chat template, special ones by their name, media left out."""
         chat = self.network.chat

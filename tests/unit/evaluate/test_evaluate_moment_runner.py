@@ -46,14 +46,14 @@ class Network:
 
 def scored(say: Say, monkeypatch: pytest.MonkeyPatch, tasks: tuple[str, ...] = MOMENT_TASKS) -> dict[str, Table]:
     network = Network(say)
-    moment = moment_runner._moment
+    moment = moment_runner.moment_of
 
     def remembered(*words: object) -> object:
         clip, many = moment(*words)  # type: ignore[arg-type]
         network.asked |= {(one.clip, one.sample.prompt): one for one in many}
         return clip, many
 
-    monkeypatch.setattr(moment_runner, "_moment", remembered)
+    monkeypatch.setattr(moment_runner, "moment_of", remembered)
     monkeypatch.setattr(moment_runner, "CONSTANT_CLIPS", 20)
     header = Header(name="fake", family="fake", config={}, licence="none", tasks=tasks)
     model = Model("fake", header, network, Precision(), "cpu")  # type: ignore[arg-type]
