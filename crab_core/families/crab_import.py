@@ -39,7 +39,8 @@ DIRECTIONS = {
 }
 TABLES = {"llm.model.embed_tokens.weight": "tokens.weight", "llm.lm_head.weight": "head.weight"}
 SHARD_BYTES = 2 << 30
-TEXT_TASKS = ("avqa", "ave", "avvp", "avcap")
+TEXT_TASKS = ("avqa", "ave", "avvp", "arig", "avcap")
+MASK_TASKS = {"avs": ("s4", "ms3", "ref-avs"), "avss": ("avss",)}
 LICENCE = "the Llama 2 Community License for the base; for the rest see its publisher"
 MAP = "import.json"
 DRAWN = "drawn"
@@ -71,12 +72,16 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
         licence=LICENCE,
         profile=choices.profile,
         note=DRAWN_NOTE if filler.rows_told == DRAWN else "",
-        tasks=TEXT_TASKS,
+        tasks=(*TEXT_TASKS, *(task for name in _capabilities(config) for task in MASK_TASKS[name])),
         training={"imported": _sources(release), "positions": _variant(choices), "rows": filler.rows_told},
     )
     record = {"left_out": {role: list(names) for role, names in opened.left_out.items()}}
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     return write_streamed(out, header, files, {**tokens, MAP: text.encode()}, on_progress)
+
+
+def _capabilities(config: CrabConfig) -> tuple[str, ...]:
+    return config.mask.capabilities if config.mask is not None else ()
 
 
 class Filler:

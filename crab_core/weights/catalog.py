@@ -79,7 +79,7 @@ MODELS: Mapping[str, ModelSpec] = {
             family="crab",
             summary="a demonstration model of the same architecture, trained on generated clips only",
             licence="Apache-2.0",
-            tasks=("avqa", "ave", "avvp", "avcap"),
+            tasks=("avqa", "ave", "avvp", "avcap", "arig", "ssl", "s4", "ms3", "ref-avs"),
             status="embedded",
             embedded="families/assets/mini",
         ),
@@ -88,7 +88,7 @@ MODELS: Mapping[str, ModelSpec] = {
             family="crab",
             summary="Crab (CVPR 2025): Llama-2-7B, CLIP ViT-L/14, BEATs, 3 heads of rank 8",
             licence=f"the Llama 2 Community License for the base; for the rest {PUBLISHER}",
-            tasks=("avqa", "ave", "avvp", "avcap"),
+            tasks=("avqa", "ave", "avvp", "arig", "avcap", "s4", "ms3", "ref-avs", "avss"),
             status="import it",
             sources=(
                 _LLAMA,

@@ -92,3 +92,19 @@ def test_a_place_in_use_is_not_touched(crab, pristine, tmp_path):
     said = crab(*arguments(pristine, tmp_path / "mine"))
     assert (said.code, "is no model folder" in said.err) == (2, True)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_an_imported_release_says_which_tasks_it_can_do_and_draws(crab, tmp_path: Path) -> None:
+    from fake_family import write_clip
+    from tiny_release import arguments, write_release
+
+    from crab_core.weights.folder import read_header
+
+    release, out = write_release(tmp_path / "release"), tmp_path / "model"
+    assert crab(*arguments(release, out), "--avss", release / "avs.bin").code == 0
+    tasks = read_header(out).tasks
+    assert {"avqa", "ave", "avvp", "arig", "s4", "ms3", "ref-avs", "avss"} <= set(tasks)
+    clip = write_clip(tmp_path / "clip.mp4")
+    for words in ([], ["--semantic"], ["--expr", "the dog"]):
+        said = crab("segment", clip, "--at", "1", "--max-new-tokens", "4", "--model", out, *words)
+        assert said.code == 0, said.err
