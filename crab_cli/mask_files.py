@@ -143,17 +143,13 @@ def _png(path: Path, result: Result, request: Request, found: Probe, on_progress
 
 
 def _heat(path: Path, result: Result, request: Request, found: Probe, on_progress: Listener) -> None:
-    import cv2
-
     from crab_core.render.warmth import heat_over
 
     path.mkdir(exist_ok=True)
     for at_s, picture in _frames(result, request):
         grids = [mask.likelihood for mask in result.masks if mask.time_s == at_s]
         warm = heat_over(picture, [grid for grid in grids if grid is not None])
-        done, data = cv2.imencode(".png", cv2.cvtColor(warm, cv2.COLOR_RGB2BGR))
-        assert done
-        path.joinpath(f"{at_s:08.3f}.png").write_bytes(data.tobytes())
+        _save(warm, path / f"{at_s:08.3f}.png")
 
 
 def _frames(result: Result, request: Request) -> Iterator[tuple[float, npt.NDArray[np.uint8]]]:
@@ -176,15 +172,20 @@ def _mp4(path: Path, result: Result, request: Request, found: Probe, on_progress
 
 
 def _preview(path: Path, result: Result, request: Request, found: Probe, on_progress: Listener) -> None:
-    import cv2
-
     from crab_core.render.scenes import contact_sheet
 
     scene = _scene(result, request, found)
     frames = list(_frames(result, request))
     subtitle = ", ".join(part for part in (result.question or "", f"{result.task} by {result.model}") if part)
     sheet = contact_sheet(scene, frames, request.clip.name, subtitle)
-    done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    _save(sheet, path)
+
+
+def _save(picture: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write (H, W, 3) pixels as PNG; a disk that is full raises OSError, unlike cv2.imwrite."""
+    import cv2
+
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     assert done
     path.write_bytes(data.tobytes())
 

@@ -94,6 +94,21 @@ TopP = Annotated[
         help="Choose among the likeliest words of this share.",
     ),
 ]
+ManyClips = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CLIP",
+        parser=a_path,
+        help="A video, a sound or a picture file; or many: a folder, a list (.txt, or - for stdin), a table "
+        "(.csv, .tsv, .jsonl).",
+        show_default=False,
+    ),
+]
+Audio = Annotated[
+    Path | None,
+    typer.Option("--audio", metavar="FILE", parser=a_path, help="Take the sound from this file instead."),
+]
+RequireAudio = Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also say what was chosen and how long it took.")]

@@ -64,25 +64,13 @@ class Asked:
 
 
 def command(
-    clip: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CLIP",
-            parser=options.a_path,
-            help="A video, a sound or a picture file; or many: a folder, a list (.txt, or - for stdin), a table "
-            "(.csv, .tsv, .jsonl).",
-            show_default=False,
-        ),
-    ],
+    clip: options.ManyClips,
     question: Annotated[
         str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
     ] = None,
     task: options.TaskName = "avqa",
-    audio: Annotated[
-        Path | None,
-        typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
-    ] = None,
-    require_audio: Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")] = False,
+    audio: options.Audio = None,
+    require_audio: options.RequireAudio = False,
     window: options.Window = None,
     stride: options.Stride = None,
     reasoning: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -29,16 +28,7 @@ def seconds(text: str | None) -> tuple[float, ...]:
 
 
 def command(
-    clip: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CLIP",
-            parser=options.a_path,
-            help="A video, a sound or a picture file; or many: a folder, a list (.txt, or - for stdin), a table "
-            "(.csv, .tsv, .jsonl).",
-            show_default=False,
-        ),
-    ],
+    clip: options.ManyClips,
     task: Annotated[
         Literal["avvp", "ave"],
         typer.Option("--task", help="avvp: all that is seen and all that is heard; ave: what is both at once."),
@@ -49,11 +39,8 @@ def command(
     ] = None,
     window: options.Window = None,
     stride: options.Stride = None,
-    audio: Annotated[
-        Path | None,
-        typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
-    ] = None,
-    require_audio: Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")] = False,
+    audio: options.Audio = None,
+    require_audio: options.RequireAudio = False,
     model: options.ModelName = "mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",

@@ -31,10 +31,7 @@ def command(
     ] = None,
     window: options.Window = None,
     stride: options.Stride = None,
-    audio: Annotated[
-        Path | None,
-        typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
-    ] = None,
+    audio: options.Audio = None,
     model: options.ModelName = "mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",

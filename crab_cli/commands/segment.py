@@ -40,11 +40,8 @@ def command(
     every: Annotated[
         float | None, typer.Option("--every", metavar="SECONDS", help="So often; every second if nothing is said.")
     ] = None,
-    audio: Annotated[
-        Path | None,
-        typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
-    ] = None,
-    require_audio: Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")] = False,
+    audio: options.Audio = None,
+    require_audio: options.RequireAudio = False,
     model: options.ModelName = "mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -141,14 +138,12 @@ def _segment_one(
 
 def check_trained(asked: Asked, task: str) -> None:
     """Raises ModelError if the model's header says that it has not learnt the task."""
+    from crab_core.engine.checks import untrained
     from crab_core.weights.folder import read_header
 
     header = read_header(asked.folder())
     if header.tasks and task not in header.tasks:
-        raise ModelError(
-            f"model '{header.name}' was not trained on task '{task}', only on {', '.join(header.tasks)}",
-            hint="Choose one that was: --model NAME, see crab models list",
-        )
+        raise ModelError(untrained(header, task), hint="Choose one that was: --model NAME, see crab models list")
 
 
 def _task(task: str | None, expr: str | None, semantic: bool) -> str:

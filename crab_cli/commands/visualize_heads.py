@@ -49,10 +49,7 @@ def command(
             autocompletion=options.complete_task,
         ),
     ] = None,
-    audio: Annotated[
-        Path | None,
-        typer.Option("--audio", metavar="FILE", parser=options.a_path, help="Take the sound from this file instead."),
-    ] = None,
+    audio: options.Audio = None,
     method: Annotated[
         MethodName,
         typer.Option("--method", help="What makes a token count: attention to it, its gradient, or only the share."),

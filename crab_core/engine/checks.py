@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from crab_core.types import Request
 
 if TYPE_CHECKING:
     from crab_core.media import Probe
+    from crab_core.weights.folder import Header
 
 LONGEST_QUESTION = 4_000  # characters; the trained questions have under 200
 
@@ -58,6 +60,16 @@ def _check_windows(request: Request, task: Task) -> None:
             f"windows of '{window_s:g}' s every '{stride_s:g}' s leave seconds out",
             hint=f"Give --stride {window_s:g} or less.",
         )
+
+
+def first_learnt(header: Header, names: Sequence[str]) -> str | None:
+    """The first of the tasks that a model was trained on, None if it was on none; one that names none may know all."""
+    return next((name for name in names if name in header.tasks or not header.tasks), None)
+
+
+def untrained(header: Header, task: str) -> str:
+    """The sentence that a model has not learnt a task."""
+    return f"model '{header.name}' was not trained on task '{task}', only on {', '.join(header.tasks)}"
 
 
 def probe_for(request: Request, task: Task) -> Probe:

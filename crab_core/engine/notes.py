@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crab_core.engine.checks import untrained
 from crab_core.types import Clip, Reading, View
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def notes_of(
     """Every note of a result in reading order: the file, its length, the text, the model. None comes twice."""
     notes = [*clip.notes, *_length(view, clip), *_text(generated), *reading.problems]
     if header.tasks and task not in header.tasks:
-        notes.append(f"model '{header.name}' was not trained on task '{task}', only on {', '.join(header.tasks)}")
+        notes.append(untrained(header, task))
     notes += [header.note] if header.note else []
     return tuple(dict.fromkeys(notes))
 

@@ -7,23 +7,22 @@ looked for. What the model was not trained on, or what the clip has no sound or 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from crab_core.engine.checks import first_learnt
 from crab_core.engine.stopwatch import Stopwatch
-from crab_core.engine.where import PLACING, middles
-from crab_core.errors import AudioMissing, InputError
+from crab_core.engine.where import PLACING, heard, middles
+from crab_core.errors import InputError
 from crab_core.progress import Listener, Note, ignore
+from crab_core.registry import TASKS
 from crab_core.types import Decoding, Event, Request, Result
 
 if TYPE_CHECKING:
     from crab_core.engine.session import Seen
-    from crab_core.weights.folder import Header
 
 SCAN = "scan"
-CAPTION, EVENTS = ("avcap",), ("avvp", "ave")
-MASKING = ("ms3", "s4")
-PARTS = {"caption": CAPTION, "events": EVENTS, "boxes": PLACING, "masks": MASKING}
+PARTS = {"caption": ("avcap",), "events": ("avvp", "ave"), "boxes": PLACING, "masks": ("ms3", "s4")}
 
 
 def scan(seen: Seen, request: Request, seed: int = 0, on_progress: Listener = ignore) -> Result:
@@ -32,89 +31,67 @@ def scan(seen: Seen, request: Request, seed: int = 0, on_progress: Listener = ig
     Boxes and masks are of `request.at_s`, else of the middle of every event, else of every `request.every_s` seconds.
     Raises InputError if the clip allows no part, ModelError or UsageError as the parts do.
     """
-    began, watch = time.perf_counter(), Stopwatch()
-    parts: dict[str, Result] = {}
-    notes: list[str] = []
+    began, told = time.perf_counter(), _Scan(seen, request, seed, on_progress)
     for part, names in PARTS.items():
-        task = chosen(seen.model.header, names)
-        if task is None:
-            notes.append(f"no {part}: model '{seen.model.name}' was not trained on {' or '.join(names)}")
-            continue
-        on_progress(Note(f"{part}: task '{task}'"))
-        try:
-            parts[part] = _part(seen, request, part, task, parts, seed, watch, on_progress)
-        except (AudioMissing, InputError) as err:
-            if part == "masks" and not parts:
-                raise
-            notes.append(f"no {part}: {err.message}")
-    if not parts:
-        raise InputError(f"nothing can be said of '{request.clip}': {'; '.join(notes)}", hint="Ask another model.")
-    return _joined(seen, request, parts, notes, watch, time.perf_counter() - began, seed)
+        told.add(part, names)
+    if not told.parts:
+        raise InputError(f"nothing can be said of '{request.clip}': {'; '.join(told.notes)}", hint="Ask another model.")
+    return replace(told.joined(), seconds=time.perf_counter() - began)
 
 
-def chosen(header: Header, names: tuple[str, ...]) -> str | None:
-    """The first of the tasks that the model was trained on; the first if the header names none."""
-    return next((name for name in names if name in header.tasks or not header.tasks), None)
+@dataclass
+class _Scan:
+    """The parts that were told so far, and why others were not."""
 
+    seen: Seen
+    request: Request
+    seed: int
+    on_progress: Listener
+    parts: dict[str, Result] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
-def _part(
-    seen: Seen,
-    request: Request,
-    part: str,
-    task: str,
-    parts: dict[str, Result],
-    seed: int,
-    watch: Stopwatch,
-    on_progress: Listener,
-) -> Result:
-    from crab_core.registry import TASKS
-
-    known = TASKS[task].load()
-    asked = replace(request, task=task, question=None, where=False)
-    if part in ("boxes", "masks"):
-        asked = replace(asked, window_s=None, stride_s=None, at_s=request.at_s or moments(parts))
-    else:
-        asked = replace(asked, at_s=())
-        if task not in EVENTS:
+    def add(self, part: str, names: tuple[str, ...]) -> None:
+        """One more part, by the first of these tasks that the model has learnt."""
+        name = first_learnt(self.seen.model.header, names)
+        if name is None:
+            self.notes.append(f"no {part}: model '{self.seen.model.name}' was not trained on {' or '.join(names)}")
+            return
+        self.on_progress(Note(f"{part}: task '{name}'"))
+        task = TASKS[name].load()
+        asked = replace(self.request, task=name, question=None, where=False, at_s=())
+        if not task.in_windows:
             asked = replace(asked, window_s=None, stride_s=None)
-    return seen.answer(asked, Decoding(known.max_new_tokens, seed=seed), None, watch, on_progress)
+        if task.moment is not None:
+            asked = replace(asked, at_s=self.request.at_s or self.moments())
+        decoding = Decoding(task.max_new_tokens, seed=self.seed)
+        try:
+            self.parts[part] = self.seen.answer(asked, decoding, None, self.watch, self.on_progress)
+        except InputError as err:
+            self.notes.append(f"no {part}: {err.message}")
 
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events, if they were told."""
+        return self.parts["events"].events if "events" in self.parts else ()
 
-def moments(parts: dict[str, Result]) -> tuple[float, ...]:
-    """The middles of the events that are heard, else of those that are seen; none if there are no events."""
-    events = parts["events"].events if "events" in parts else ()
-    return middles(events) or middles(tuple(_as_heard(event) for event in events))
+    def moments(self) -> tuple[float, ...]:
+        """The middles of the events that are heard, else of those that are seen; none if there are no events."""
+        return middles(heard(self.events)) or middles(self.events)
 
-
-def _as_heard(event: Event) -> Event:
-    return replace(event, track="both")
-
-
-def _joined(
-    seen: Seen,
-    request: Request,
-    parts: dict[str, Result],
-    notes: list[str],
-    watch: Stopwatch,
-    seconds: float,
-    seed: int,
-) -> Result:
-    caption, first = parts.get("caption"), next(iter(parts.values()))
-    return Result(
-        id=request.id or request.clip.name,
-        model=seen.model.name,
-        task=SCAN,
-        question=None,
-        answer=caption.answer if caption is not None else None,
-        events=parts["events"].events if "events" in parts else (),
-        boxes=parts["boxes"].boxes if "boxes" in parts else (),
-        raw_text="\n".join(f"[{part}] {one.raw_text}" for part, one in parts.items()),
-        audio=first.audio,
-        duration_s=first.duration_s,
-        seconds=seconds,
-        timings_s=dict(watch.spent_s),
-        notes=tuple(dict.fromkeys((*notes, *(note for one in parts.values() for note in one.notes)))),
-        seed=seed,
-        masks=parts["masks"].masks if "masks" in parts else (),
-        consistency=tuple(doubt for one in parts.values() for doubt in one.consistency),
-    )
+    def joined(self) -> Result:
+        """All parts in one result; there is at least one."""
+        every = list(self.parts.values())
+        said = {note: None for note in (*self.notes, *(note for one in every for note in one.notes))}
+        return replace(
+            every[0],
+            task=SCAN,
+            answer=self.parts["caption"].answer if "caption" in self.parts else None,
+            events=self.events,
+            boxes=self.parts["boxes"].boxes if "boxes" in self.parts else (),
+            masks=self.parts["masks"].masks if "masks" in self.parts else (),
+            raw_text="\n".join(f"[{part}] {one.raw_text}" for part, one in self.parts.items()),
+            timings_s=dict(self.watch.spent_s),
+            notes=tuple(said),
+            consistency=tuple(doubt for one in every for doubt in one.consistency),
+        )

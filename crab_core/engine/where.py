@@ -5,9 +5,11 @@ The boxes come from a task about single pictures: the one of those below that th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from crab_core.engine.checks import first_learnt
 from crab_core.engine.moments import answer_at_moments, moments_of
 from crab_core.errors import ModelError
 from crab_core.progress import Listener, ignore
@@ -25,10 +27,9 @@ PLACING = ("ssl", "arig")  # the first finds several objects in one picture
 
 def placing_task(header: Header) -> Task:
     """The task that finds boxes; raises ModelError if the model was trained on none."""
-    for name in PLACING:
-        if name in header.tasks or not header.tasks:
-            task: Task = TASKS[name].load()
-            return task
+    if name := first_learnt(header, PLACING):
+        task: Task = TASKS[name].load()
+        return task
     raise ModelError(
         f"model '{header.name}' was not trained to tell where something sounds "
         f"({' or '.join(PLACING)}), only on {', '.join(header.tasks)}",
@@ -52,7 +53,7 @@ def with_boxes(
 ) -> Result:
     """The result with boxes at the request's times, else at the middle of each event that is heard."""
     task = placing_task(seen.model.header)
-    times_s = request.at_s or middles(result.events)
+    times_s = request.at_s or middles(heard(result.events))
     if not times_s:
         return result.with_notes(("nothing was heard, so no boxes were looked for",))
     asked = replace(request, task=task.name, at_s=times_s, where=False, window_s=None, stride_s=None)
@@ -68,7 +69,11 @@ def with_boxes(
     )
 
 
-def middles(events: tuple[Event, ...]) -> tuple[float, ...]:
-    """The middle of every event that is heard, in hundredths of a second, each once, in order."""
-    heard = {round((event.start_s + event.end_s) / 2, 2) for event in events if event.track != "visual"}
-    return tuple(sorted(heard))
+def middles(events: Iterable[Event]) -> tuple[float, ...]:
+    """The middle of every event, in hundredths of a second, each once, in order."""
+    return tuple(sorted({round((event.start_s + event.end_s) / 2, 2) for event in events}))
+
+
+def heard(events: Iterable[Event]) -> tuple[Event, ...]:
+    """The events that are heard, seen or not."""
+    return tuple(event for event in events if event.track != "visual")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from crab_core.errors import ModelError, UsageError, WeightsMismatch
+from crab_core.families.crab_masks import TASK_CAPABILITY
 from crab_core.families.crab_sizes import config_for
 from crab_core.families.crab_tokens import ADDED_COUNT, tokenizer_files
 from crab_core.nn.capability import CAPABILITIES
@@ -40,7 +41,6 @@ DIRECTIONS = {
 TABLES = {"llm.model.embed_tokens.weight": "tokens.weight", "llm.lm_head.weight": "head.weight"}
 SHARD_BYTES = 2 << 30
 TEXT_TASKS = ("avqa", "ave", "avvp", "arig", "avcap")
-MASK_TASKS = {"avs": ("s4", "ms3", "ref-avs"), "avss": ("avss",)}
 LICENCE = "the Llama 2 Community License for the base; for the rest see its publisher"
 MAP = "import.json"
 DRAWN = "drawn"
@@ -72,7 +72,7 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
         licence=LICENCE,
         profile=choices.profile,
         note=DRAWN_NOTE if filler.rows_told == DRAWN else "",
-        tasks=(*TEXT_TASKS, *(task for name in _capabilities(config) for task in MASK_TASKS[name])),
+        tasks=(*TEXT_TASKS, *_mask_tasks(config)),
         training={"imported": _sources(release), "positions": _variant(choices), "rows": filler.rows_told},
     )
     record = {"left_out": {role: list(names) for role, names in opened.left_out.items()}}
@@ -80,8 +80,9 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
     return write_streamed(out, header, files, {**tokens, MAP: text.encode()}, on_progress)
 
 
-def _capabilities(config: CrabConfig) -> tuple[str, ...]:
-    return config.mask.capabilities if config.mask is not None else ()
+def _mask_tasks(config: CrabConfig) -> list[str]:
+    held = config.mask.capabilities if config.mask is not None else ()
+    return [task for task, capability in TASK_CAPABILITY.items() if capability in held]
 
 
 class Filler:

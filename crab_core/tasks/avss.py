@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from crab_core.tasks._base import Moment, Task
-from crab_core.tasks.pictures import SECOND
-from crab_core.tasks.sights import read_mask, write_mask
-from crab_core.tasks.wording import EVALUATION, MOMENT, QUICK_START, TRAIN, of_image, of_profile, of_video
-from crab_core.types import Prompt
+from crab_core.tasks.sounding import sounding_task
 
-_QUICK = "Please segment out the object that makes the sound in the image."
-_TEXTS = {
-    TRAIN: "Please recognize the category of object making sound in the video, "
-    f"and then segment out the object that makes the sound at the {SECOND} second of the video.",
-    EVALUATION: "Please recognize the category of the object making the sound in the image and segment it out.",
-    QUICK_START: _QUICK,
-    MOMENT: _QUICK,
-}
-
-
-def wording(question: str | None, profile: str) -> Prompt:
-    """The prompt; a question is not used. Raises UsageError for an unknown profile."""
-    text = of_profile(_TEXTS, profile)
-    return of_image(text) if profile in (EVALUATION, QUICK_START, MOMENT) else of_video(text)
-
-
-TASK = Task(
-    name="avss",
-    summary="the pixels of sounding objects by class",
-    wording=wording,
-    read=read_mask,
-    produces=("answer", "masks"),
-    listens=True,
-    looks=True,
-    max_new_tokens=100,
-    moment=Moment(window_s=10, told=write_mask),
+TASK = sounding_task(
+    "avss",
+    "the pixels of sounding objects by class",
+    window_s=10,
+    evaluated="Please recognize the category of the object making the sound in the image and segment it out.",
 )

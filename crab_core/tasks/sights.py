@@ -120,12 +120,11 @@ def _told(said: str, label: str) -> Reading:
 
 def _once(label: str) -> str:
     """`dog and dog` is `dog`: small models repeat themselves in lists."""
-    names = list(dict.fromkeys(_LIST.split(label)))
-    return (
-        label
-        if len(names) == len(_LIST.split(label))
-        else " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    )
+    told = _LIST.split(label)
+    *first, last = dict.fromkeys(told)
+    if len(first) + 1 == len(told):
+        return label
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _named(sentence: str) -> str:
