@@ -29,7 +29,6 @@ from crab_core.world.labels import boxes, label
 from crab_core.world.moments import COORDINATES, Sight
 from crab_core.world.picture import render_ids
 from crab_core.world.questions import Sample, samples
-from crab_core.world.scene import sample_scene
 from crab_core.world.spec import Scene
 
 if TYPE_CHECKING:
@@ -105,8 +104,7 @@ def items_of(model: Model, test: WorldTest) -> Iterator[Item]:
     """What a model is asked about each clip: questions, and every other task that it learnt and that applies."""
     bank = test.bank()
     width, _ = model.network.frame_size or (SIDE_PX, SIDE_PX)
-    for index in range(test.clips):
-        scene = sample_scene(test.split, index, seed=test.seed, bank=bank, seconds=SECONDS)
+    for scene in test.scenes(bank):
         yield from _of_film(model, scene, bank, clip_of(scene, bank, width), test.questions)
         yield from _of_picture(model, scene, bank, width)
 

@@ -27,8 +27,8 @@ from crab_core.progress import Listener, Progress, ignore
 from crab_core.registry import TASKS
 from crab_core.types import SAMPLE_RATE_HZ, Box, Canvas, Clip, Decoding
 from crab_core.world.bank import Bank, load_bank
-from crab_core.world.moments import COORDINATES, Sight, moment_samples, sights
-from crab_core.world.picture import render
+from crab_core.world.moments import COORDINATES, Sight, moment_samples, pick_second, sights
+from crab_core.world.picture import render, render_ids
 from crab_core.world.questions import Sample
 from crab_core.world.scene import sample_scene
 from crab_core.world.sound import render_sound
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from crab_core.families._base import Generated
 
 SIDE_PX = 224
-SECONDS = 10
 CONSTANT_CLIPS = 200
-SOUNDING_SHARE = 0.8  # of the pictures are of a second in which something sounds that is seen, as in training
 TASKS_WITH_MASKS = ("s4", "ms3", "ref-avs")
 Ids = npt.NDArray[np.uint8]
 
@@ -72,17 +70,12 @@ class _Run:
     on_progress: Listener
 
     @cached_property
-    def bank(self) -> Bank:
-        return self.test.bank()
-
-    @cached_property
     def moments(self) -> list[tuple[Clip, list[Asked]]]:
         """A second of every clip, as decoded film would give it, and all that is asked of it."""
-        found = []
-        for index in range(self.test.clips):
-            scene = sample_scene(self.test.split, index, seed=self.test.seed, bank=self.bank, seconds=SECONDS)
-            width, _ = self.model.network.frame_size or (SIDE_PX, SIDE_PX)
-            found.append(moment_of(scene, self.bank, width))
+        found, bank = [], self.test.bank()
+        width, _ = self.model.network.frame_size or (SIDE_PX, SIDE_PX)
+        for index, scene in enumerate(self.test.scenes(bank)):
+            found.append(moment_of(scene, bank, width))
             if index % 100 == 0:
                 self.on_progress(Progress("render", index, self.test.clips, "clips"))
         return found
@@ -153,28 +146,22 @@ class _Run:
 
 def moment_of(scene: Scene, bank: Bank, width: int = SIDE_PX) -> tuple[Clip, list[Asked]]:
     """A second of a scene as the network sees it, `width` pixels wide, and the truth at `SIDE_PX`."""
-    frames, _ = render(scene, bank, size=width)
-    _, ids = render(scene, bank, size=SIDE_PX)
     rng = np.random.default_rng([scene.seed, scene.index, 12])
-    heard = [
-        at
-        for at in range(scene.seconds)
-        if any(one.heard and one.seen and one.heard.holds(at) and one.seen.holds(at) for one in scene.actors)
-    ]
-    second = int(rng.choice(heard if heard and rng.random() < SOUNDING_SHARE else range(scene.seconds)))
+    second = pick_second(scene, rng)
+    frames, _ = render(scene, bank, size=width, times=[second])
     sound = render_sound(scene, bank)[second * SAMPLE_RATE_HZ : (second + 1) * SAMPLE_RATE_HZ]
     name = f"{scene.split}-{scene.index}"
     clip = Clip(
         path=Path(name),
         duration_s=1.0,
         frame_times_s=np.zeros(1),
-        frames=frames[second : second + 1],
+        frames=frames,
         waveform=sound.astype(np.float32),
         sound_windows_s=((0.0, 1.0),),
         size=(SIDE_PX, SIDE_PX),
         audio="used",
     )
-    picture = ids[second]
+    picture = render_ids(scene, bank, size=SIDE_PX, times=[second])[0]
     made = moment_samples(scene, second, picture, rng)
     shown = sights(scene, second, picture)
     return clip, [Asked(name, sample, picture, shown) for sample in made]

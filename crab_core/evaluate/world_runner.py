@@ -63,6 +63,12 @@ class WorldTest:
             return load_bank()
         return MixedBank(load_bank(self.drawings), load_bank(self.recordings))
 
+    def scenes(self, bank: Bank) -> list[Scene]:
+        """The scenes of the clips, in order."""
+        return [
+            sample_scene(self.split, index, seed=self.seed, bank=bank, seconds=SECONDS) for index in range(self.clips)
+        ]
+
 
 def evaluate_world(model: Model, test: WorldTest, on_progress: Listener = ignore) -> tuple[Table, ...]:
     """AVQA, AVE and AVVP tables of a model, with intervals by clip and baselines beside each number.
@@ -84,10 +90,7 @@ class _Run:
 
     @cached_property
     def scenes(self) -> list[Scene]:
-        return [
-            sample_scene(self.test.split, index, seed=self.test.seed, bank=self.bank, seconds=SECONDS)
-            for index in range(self.test.clips)
-        ]
+        return self.test.scenes(self.bank)
 
     @cached_property
     def encoded(self) -> list[Encoded]:

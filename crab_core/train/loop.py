@@ -130,10 +130,12 @@ class Training:
         if stage.kind == "audio":
             return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
         features, stills = self.features(model), None
+        rows = RowMaker(self.tokenizer, model, self.scenes, self.pool.maps, stage)
         projected = not {"vl_projector", "al_projector", "tags"} & set(stage.train)
         if projected:  # the rows stay as they are: made once, not at every step
-            features, stills = project(model, features), project(model, features, still=True)
-        rows = RowMaker(self.tokenizer, model, self.scenes, self.pool.maps, stage)
+            if rows.still_share:
+                stills = project(model, features, still=True)
+            features = project(model, features)
         masks = None
         if "masks" in stage.train:
             media = model.config.media

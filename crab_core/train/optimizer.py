@@ -8,7 +8,7 @@ or not square kernels stay with AdamW, as its authors advise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -95,9 +95,6 @@ class Together(Optimizer):
             raise ValueError(f"the state is of {len(state_dict)} optimizers, not of {len(self.parts)}")
         for number, part in enumerate(self.parts):
             part.load_state_dict(state_dict[str(number)])
-
-    def __iter__(self) -> Iterator[Optimizer]:
-        return iter(self.parts)
 
     def __repr__(self) -> str:
         return f"Together({self.parts!r})"

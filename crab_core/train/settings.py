@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from crab_core.tasks.wording import PROFILES
+from crab_core.world.moments import MOMENT_TASKS
+from crab_core.world.questions import TEXT_TASKS
 
 StageKind = Literal["visual", "audio", "language"]
 OptimizerName = Literal["adamw", "muon"]
 PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags", "llm", "tables", "ilora", "masks")
-TASK_NAMES = ("avqa", "ave", "avvp", "avcap", "arig", "ssl", "s4", "ms3", "ref-avs")
+TASK_NAMES = (*TEXT_TASKS, *MOMENT_TASKS)  # what the generated world can teach
 TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the folder of a run, beside the stages
 
 
@@ -119,7 +121,7 @@ class TrainSettings:
     data: WorldData = field(default_factory=WorldData)
     vocabulary: int = 1000
     note: str = ""
-    tasks: tuple[str, ...] = TASK_NAMES[:4]
+    tasks: tuple[str, ...] = TEXT_TASKS
     profile: str = "train"
     seed: int = 0
     threads: int = 0

@@ -16,7 +16,7 @@ from crab_core.train.packing import AUDIO, VIDEO, Row, Text
 from crab_core.train.settings import Stage
 from crab_core.train.tokenizer import MASK_TOKENS, prompt_text
 from crab_core.world.labels import label
-from crab_core.world.moments import MOMENT_TASKS, moment_samples
+from crab_core.world.moments import MOMENT_TASKS, moment_samples, pick_second
 from crab_core.world.questions import Sample, samples
 from crab_core.world.reading import told
 from crab_core.world.spec import Scene
@@ -31,7 +31,6 @@ ANSWER_TAGS = ("<answer>", "</answer>")
 LAST_OF_PREFIX = "<audio_end>"
 WITHHELD = 0.03  # of the visits are without pictures, as many without sound
 READ_MORE = 2  # as many questions as about a clip's media, since they are short
-SOUNDING = 0.8  # of the stills are of a second in which something sounds that is seen
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
 
 
@@ -89,7 +88,7 @@ class RowMaker:
     def _still(self, clip: int, rng: np.random.Generator) -> Row:
         """A row about one second of the clip."""
         scene = self.scenes[clip]
-        second = _moment(scene, rng)
+        second = pick_second(scene, rng)
         made = moment_samples(scene, second, self.maps[clip, second], rng, tasks=tuple(self.stage.tasks))
         texts = [self._split(sample) for sample in self._choose(made, rng)]
         prefix = self.prefix_of(texts[0][0], 1, 1)
@@ -127,16 +126,6 @@ class RowMaker:
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
-
-
-def _moment(scene: Scene, rng: np.random.Generator) -> int:
-    """A second of the scene, mostly one in which something that is seen can be heard."""
-    sounding = [
-        second
-        for second in range(scene.seconds)
-        if any(one.seen and one.heard and one.seen.holds(second) and one.heard.holds(second) for one in scene.actors)
-    ]
-    return int(rng.choice(sounding if sounding and rng.random() < SOUNDING else range(scene.seconds)))
 
 
 def _withhold(scene: Scene, *, sees: bool, hears: bool) -> Scene:

@@ -29,6 +29,7 @@ from crab_core.world.spec import Actor, Column, Figure, Scene
 MOMENT_TASKS: tuple[str, ...] = ("arig", "ssl", "s4", "ms3", "ref-avs")
 COORDINATES = 100  # a box is told in hundredths of the picture
 _PICTURES = 2504  # the stream of `describe_pictures` beside the scene's own seed
+SOUNDING_SHARE = 0.8  # of the pictures are of a second in which something sounds that is seen
 CLEAR_DB = 3.0  # between the two loudest, or the two softest, sounds that an expression tells apart
 
 
@@ -57,6 +58,16 @@ def sights(scene: Scene, second: int, ids: npt.NDArray[np.uint8]) -> tuple[Sight
             sounds = actor.heard is not None and actor.heard.holds(second)
             found.append(Sight(actor, figure, number, sounds, box))
     return tuple(found)
+
+
+def pick_second(scene: Scene, rng: np.random.Generator) -> int:
+    """A second of the scene, mostly one in which something that is seen can be heard."""
+    sounding = [
+        second
+        for second in range(scene.seconds)
+        if any(one.heard and one.seen and one.heard.holds(second) and one.seen.holds(second) for one in scene.actors)
+    ]
+    return int(rng.choice(sounding if sounding and rng.random() < SOUNDING_SHARE else range(scene.seconds)))
 
 
 def moment_samples(

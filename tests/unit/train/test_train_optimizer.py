@@ -38,7 +38,7 @@ def made(model: Small) -> Together:
 
 def test_muon_moves_the_matrices_of_layers_and_nothing_else() -> None:
     model = Small()
-    adam, muon = made(model)
+    adam, muon = made(model).parts
     matrices = {id(layer.weight) for layer in model.layers}
     assert {id(one) for group in muon.param_groups for one in group["params"]} == matrices
     rest = {id(one) for one in model.parameters()} - matrices
