@@ -1,6 +1,7 @@
 """Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA).
 
-Reasoning speaks of what the question names, in its order, and ends with the fact that decides.
+Reasoning first lists what the question is about, then speaks of what it names, in its order, and ends with the fact
+that decides: to find a name in a list is easier to learn than to find it in sound and pictures.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from crab_core.world.labels import HeardFact, SeenFact
 from crab_core.world.narration import (
     LEVELS,
     at,
+    hear,
     hear_levels,
     hear_starts,
     hear_when,
     heard,
     lasting,
+    see,
     seen,
     some,
     span,
@@ -56,7 +59,7 @@ def always_silent(view: View, dice: Dice) -> Draft | None:
     could = [fact for fact in view.seen if fact.can_sound]
     mute = [fact.name for fact in could if not fact.sounding]
     found = either(dice, mute, [fact.name for fact in could if fact.sounding])
-    return found and Draft(yes_no(found[0]), heard(found[1], not found[0]), naming(found[1]))
+    return found and Draft(yes_no(found[0]), f"{hear(view.heard)} {heard(found[1], not found[0])}", naming(found[1]))
 
 
 def offscreen(view: View, dice: Dice) -> Draft | None:
@@ -64,7 +67,7 @@ def offscreen(view: View, dice: Dice) -> Draft | None:
     if not view.heard:
         return None
     said = [seen(fact.name, fact.count if fact.visible else 0) for fact in view.heard]
-    return Draft(yes_no(len(view.both) < len(view.heard)), told(said), {})
+    return Draft(yes_no(len(view.both) < len(view.heard)), f"{see(view.seen)} {told(said)}", {})
 
 
 def source_visible(view: View, dice: Dice) -> Draft | None:
@@ -73,13 +76,13 @@ def source_visible(view: View, dice: Dice) -> Draft | None:
     if found is None:
         return None
     count = view.seen_by[found[1]].count if found[0] else 0
-    return Draft(yes_no(found[0]), told([seen(found[1], count)]), naming(found[1]))
+    return Draft(yes_no(found[0]), f"{see(view.seen)} {told([seen(found[1], count)])}", naming(found[1]))
 
 
 def kinds_sounding(view: View, dice: Dice) -> Draft | None:
     """How many kinds of visible things make a sound?"""
     shown = [fact.name for fact in view.seen]
-    return counted(len(view.both), told([_sounding(fact) for fact in view.seen]), noun(dice, shown))
+    return counted(len(view.both), _each(view), noun(dice, shown))
 
 
 def sounding_count(view: View, dice: Dice) -> Draft | None:
@@ -92,13 +95,15 @@ def sounding_count(view: View, dice: Dice) -> Draft | None:
         return None
     fact = dice.pick(options)
     said = [seen(fact.name, fact.count), f"it is {'' if fact.sounding else 'not '}heard"]
-    return counted(fact.count if fact.sounding else 0, told(said), naming(fact.name))
+    return counted(
+        fact.count if fact.sounding else 0, f"{see(view.seen)} {hear(view.heard)} {told(said)}", naming(fact.name)
+    )
 
 
 def silent_count(view: View, dice: Dice) -> Draft | None:
     """How many things in the video never make a sound?"""
     mute = sum(fact.count for fact in view.seen if not fact.sounding)
-    return counted(mute, told([_sounding(fact) for fact in view.seen]))
+    return counted(mute, _each(view))
 
 
 def where_loudest(view: View, dice: Dice) -> Draft | None:
@@ -122,7 +127,8 @@ def louder_side(view: View, dice: Dice) -> Draft | None:
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
     said = [_level(view.heard_by[x]), f"{_level(view.heard_by[y])}, so the {x} is {'louder' if wanted else 'softer'}"]
     sides = {"at_side": at(view.heard_by[x].place), "at_other": at(view.heard_by[y].place)}
-    return Draft(yes_no(wanted), told(said), {**noun(dice, (x, y)), **sides})
+    reasoning = f"{hear_levels(loudest_first(view))} {told(said)}"
+    return Draft(yes_no(wanted), reasoning, {**noun(dice, (x, y)), **sides})
 
 
 def seen_longer(view: View, dice: Dice) -> Draft | None:
@@ -146,10 +152,10 @@ def sounds_first(view: View, dice: Dice) -> Draft | None:
 
 
 def sounds_last(view: View, dice: Dice) -> Draft | None:
-    """Which instrument comes in last?"""
+    """Which instrument comes in last? It is the first that is told."""
     if len(view.heard) < 2 or view.heard[-1].start_s == view.heard[-2].start_s:
         return None
-    return Draft(view.heard[-1].name, hear_starts(view.heard), noun(dice, view.heard_by))
+    return Draft(view.heard[-1].name, hear_starts(view.heard[::-1]), noun(dice, view.heard_by))
 
 
 def sounds_before(view: View, dice: Dice) -> Draft | None:
@@ -158,7 +164,8 @@ def sounds_before(view: View, dice: Dice) -> Draft | None:
     if not pair or pair[0].start_s == pair[1].start_s:
         return None
     x, y, wanted = swapped(dice, pair, True)  # facts are in the order of their start
-    said = f"The {x} is heard from {view.heard_by[x].start_s} and the {y} from {view.heard_by[y].start_s}"
+    starts = f"The {x} is heard from {view.heard_by[x].start_s} and the {y} from {view.heard_by[y].start_s}"
+    said = f"{hear_starts(view.heard)} {starts}"
     return Draft(yes_no(wanted), f"{said}, so the {x} is {'first' if wanted else 'later'}.", naming(x, y))
 
 
@@ -170,7 +177,7 @@ def sounds_with(view: View, dice: Dice) -> Draft | None:
         return None
     x = dice.pick(names)
     partner = partners[x][0].name
-    said = hear_when([view.heard_by[x], view.heard_by[partner]])
+    said = f"{hear_when(view.heard)} {hear_when([view.heard_by[x], view.heard_by[partner]])}"
     return Draft(partner, said, {**naming(x), **noun(dice, (x, partner))})
 
 
@@ -184,6 +191,11 @@ def heard_before_seen(view: View, dice: Dice) -> Draft | None:
     said = f"The {found[1]} is heard from {heard_s} and seen from {seen_s}"
     said += f", so it is heard {'first' if found[0] else 'later'}."
     return Draft(yes_no(found[0]), said, naming(found[1]))
+
+
+def _each(view: View) -> str:
+    """`I hear a dog. The bell is not heard and the dog is heard.`"""
+    return f"{hear(view.heard)} {told([_sounding(fact) for fact in view.seen])}"
 
 
 def _sounding(fact: SeenFact) -> str:

@@ -1,6 +1,7 @@
 """Question templates about what is seen.
 
-Reasoning speaks of what the question names, in its order, and ends with the fact that decides.
+Reasoning first lists what the question is about, then speaks of what it names, in its order, and ends with the fact
+that decides: to find a name in a list is easier to learn than to find it in sound and pictures.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, noun, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
-from crab_core.world.narration import a, at, listed, see, see_starts, seen, span, told
+from crab_core.world.narration import a, at, listed, see, see_starts, see_where, seen, span, told
 from crab_core.world.spec import COLUMNS
 
 HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard from off screen
@@ -19,7 +20,7 @@ HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard 
 def seen_exists(view: View, dice: Dice) -> Draft | None:
     """Is there a dog in the video?"""
     found = either(dice, list(view.seen_by), _unseen(view, dice))
-    return found and Draft(yes_no(found[0]), told([_seen(view, found[1])]), naming(found[1]))
+    return found and Draft(yes_no(found[0]), _told(view, found[1]), naming(found[1]))
 
 
 def both_seen(view: View, dice: Dice) -> Draft | None:
@@ -31,7 +32,7 @@ def both_seen(view: View, dice: Dice) -> Draft | None:
     if found is None:
         return None
     x, y = dice.shuffled((first, found[1]))
-    return Draft(yes_no(found[0]), told([_seen(view, x), _seen(view, y)]), naming(x, y))
+    return Draft(yes_no(found[0]), _told(view, x, y), naming(x, y))
 
 
 def things_count(view: View, dice: Dice) -> Draft | None:
@@ -49,9 +50,9 @@ def count_of(view: View, dice: Dice) -> Draft | None:
     pairs = [fact.name for fact in view.seen if fact.count > 1]
     if pairs and dice.coin(0.8):
         pair = dice.pick(pairs)
-        return counted(2, told([_seen(view, pair)]), naming(pair))
+        return counted(2, _told(view, pair), naming(pair))
     found = either(dice, [fact.name for fact in view.seen if fact.count == 1], _unseen(view, dice))
-    return found and counted(int(found[0]), told([_seen(view, found[1])]), naming(found[1]))
+    return found and counted(int(found[0]), _told(view, found[1]), naming(found[1]))
 
 
 def where(view: View, dice: Dice) -> Draft | None:
@@ -60,7 +61,7 @@ def where(view: View, dice: Dice) -> Draft | None:
     if not facts:
         return None
     fact = dice.pick(facts)
-    return Draft(fact.place, f"I see {_standing(fact)}.", naming(fact.name))
+    return Draft(fact.place, f"{see_where(view.seen)} The {fact.name} is {at(fact.place)}.", naming(fact.name))
 
 
 def what_at(view: View, dice: Dice) -> Draft | None:
@@ -71,7 +72,9 @@ def what_at(view: View, dice: Dice) -> Draft | None:
         return None
     fact = dice.pick(alone)
     side = at(fact.place)
-    return Draft(fact.name, f"{side[0].upper()}{side[1:]} I see {a(fact.name)}.", {"at_side": side})
+    return Draft(
+        fact.name, f"{see_where(view.seen)} {side[0].upper()}{side[1:]} I see {a(fact.name)}.", {"at_side": side}
+    )
 
 
 def left_of(view: View, dice: Dice) -> Draft | None:
@@ -82,7 +85,7 @@ def left_of(view: View, dice: Dice) -> Draft | None:
     left, right = dice.pick(pairs)
     is_left = dice.coin()
     x, y = (left, right) if is_left else (right, left)
-    said = f"The {x.name} is {at(x.place)} and the {y.name} is {at(y.place)}"
+    said = f"{see_where(view.seen)} The {x.name} is {at(x.place)} and the {y.name} is {at(y.place)}"
     said += f", so the {x.name} is further {'left' if is_left else 'right'}."
     return Draft(yes_no(is_left), said, naming(x.name, y.name))
 
@@ -114,8 +117,10 @@ def _unseen(view: View, dice: Dice) -> list[str]:
     return [name for name in ALL_NAMES if name not in view.seen_by]
 
 
-def _seen(view: View, name: str) -> str:
-    return seen(name, view.seen_by[name].count if name in view.seen_by else 0)
+def _told(view: View, *names: str) -> str:
+    """`I see a bell and two cups. The bell is seen once and the dog is not seen.`"""
+    counts = [view.seen_by[name].count if name in view.seen_by else 0 for name in names]
+    return f"{see(view.seen)} {told([seen(name, count) for name, count in zip(names, counts, strict=True)])}"
 
 
 def _placed(view: View) -> list[SeenFact]:
@@ -124,10 +129,6 @@ def _placed(view: View) -> list[SeenFact]:
 
 def _column(fact: SeenFact) -> int:
     return [str(column) for column in COLUMNS].index(fact.place)
-
-
-def _standing(fact: SeenFact) -> str:
-    return f"{a(fact.name)} {at(fact.place)}"
 
 
 ASKS: Mapping[str, Ask] = {

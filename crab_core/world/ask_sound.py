@@ -1,6 +1,7 @@
 """Question templates about what is heard.
 
-Reasoning speaks of what the question names, in its order, and ends with the fact that decides.
+Reasoning first lists what the question is about, then speaks of what it names, in its order, and ends with the fact
+that decides: to find a name in a list is easier to learn than to find it in sound and pictures.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from crab_core.world.asking import (
     by_level,
     counted,
     either,
+    loudest_first,
     naming,
     noun,
     swapped,
@@ -23,7 +25,7 @@ from crab_core.world.asking import (
     yes_no,
 )
 from crab_core.world.dice import Dice
-from crab_core.world.narration import hear, hear_levels, heard, lasting, listed, span
+from crab_core.world.narration import hear, hear_levels, hear_when, heard, lasting, listed, span
 
 SEEN_ONLY_SHARE = 0.6  # of the absent sounds asked for: of things that the video shows
 
@@ -34,7 +36,7 @@ def sound_exists(view: View, dice: Dice) -> Draft | None:
     if not (mute and dice.coin(SEEN_ONLY_SHARE)):
         mute = [name for name in SOUNDING_NAMES if name not in view.heard_by]
     found = either(dice, list(view.heard_by), mute)
-    return found and Draft(yes_no(found[0]), heard(found[1], found[0]), naming(found[1]))
+    return found and Draft(yes_no(found[0]), f"{hear(view.heard)} {heard(found[1], found[0])}", naming(found[1]))
 
 
 def sounds_count(view: View, dice: Dice) -> Draft | None:
@@ -48,9 +50,8 @@ def louder(view: View, dice: Dice) -> Draft | None:
     if not pair:
         return None
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
-    told = (
-        f"{hear_levels([view.heard_by[x], view.heard_by[y]])[:-1]}, so the {x} is {'louder' if wanted else 'softer'}."
-    )
+    told = f"{hear_levels(loudest_first(view))} {hear_levels([view.heard_by[x], view.heard_by[y]])[:-1]}"
+    told += f", so the {x} is {'louder' if wanted else 'softer'}."
     return Draft(yes_no(wanted), told, naming(x, y))
 
 
@@ -61,7 +62,9 @@ def longer(view: View, dice: Dice) -> Draft | None:
     if not pair or lengths[0] == lengths[1]:
         return None
     x, y, wanted = swapped(dice, pair, lengths[0] > lengths[1])
-    told = f"The {x} is heard {lasting(view.heard_by[x])}, and the {y} {lasting(view.heard_by[y])}"
+    told = (
+        f"{hear_when(view.heard)} The {x} is heard {lasting(view.heard_by[x])}, and the {y} {lasting(view.heard_by[y])}"
+    )
     told += f", so the {x} is heard {'longer' if wanted else 'shorter'}."
     return Draft(yes_no(wanted), told, naming(x, y))
 

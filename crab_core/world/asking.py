@@ -112,10 +112,11 @@ def loudest_first(view: View) -> list[HeardFact]:
 
 
 def by_level(view: View, dice: Dice, *, loud: bool) -> Draft | None:
-    """What is loudest or softest among at least two sounds."""
+    """What is loudest or softest among at least two sounds: the first of the list that is told."""
     if len(view.heard) < 2:
         return None
-    return Draft(extreme(view.heard, loud=loud).name, hear_levels(loudest_first(view)), noun(dice, view.heard_by))
+    told = loudest_first(view) if loud else loudest_first(view)[::-1]
+    return Draft(extreme(view.heard, loud=loud).name, hear_levels(told), noun(dice, view.heard_by))
 
 
 def counted(count: int, reasoning: str, slots: Mapping[str, str] | None = None) -> Draft:

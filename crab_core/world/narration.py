@@ -51,8 +51,8 @@ def span(fact: SeenFact | HeardFact) -> str:
 
 
 def lasting(fact: SeenFact | HeardFact) -> str:
-    """`for 3 seconds, from 2 to 5`."""
-    return f"for {fact.end_s - fact.start_s} seconds, {span(fact)}"
+    """`from 2 to 5, for 3 seconds`."""
+    return f"{span(fact)}, for {fact.end_s - fact.start_s} seconds"
 
 
 def hear(facts: Iterable[HeardFact]) -> str:
@@ -78,6 +78,11 @@ def seen(name: str, count: int) -> str:
 def told(clauses: Sequence[str]) -> str:
     """The clauses as one sentence; `I see nothing.` if there are none."""
     return _sentence("", clauses) if clauses else "I see nothing."
+
+
+def see_where(facts: Iterable[SeenFact]) -> str:
+    """`I see a bell on the left and two cups on both sides.`"""
+    return _sentence("I see", [f"{some(fact.name, fact.count)} {at(fact.place)}" for fact in facts])
 
 
 def hear_starts(facts: Iterable[HeardFact]) -> str:
