@@ -2,7 +2,8 @@
 
 Muon steps along the nearest orthogonal matrix of the momentum, so that every direction of a weight moves alike; on
 the small LLM it needs about half of AdamW's steps (docs/design.md). Source: Jordan et al., "Muon: an optimizer for
-hidden layers in neural networks" (2024); the steps themselves are torch's. Tables of tokens, norms, biases and small
+hidden layers in neural networks" (2024); the rule is torch's, in the precision of the weights. Tables of
+tokens, norms, biases and small
 or not square kernels stay with AdamW, as its authors advise.
 """
 
@@ -13,7 +14,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
+from torch.optim import Muon as TorchMuon
 
 from crab_core.train.settings import OptimizerName
 
@@ -50,6 +52,50 @@ def _is_matrix(key: str, parameter: nn.Parameter) -> bool:
     return (
         parameter.ndim == 2 and ".layers." in f".{key}" and not any(mark in part for part in owner for mark in TABLES)
     )
+
+
+class Muon(TorchMuon):
+    """torch's Muon, but that the matrices are made orthogonal in their own precision.
+
+    torch does that in bfloat16, which a CPU without bfloat16 units computes some twenty times slower than float32.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step of every matrix that has a gradient; gives what the closure gives, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            matrices: list[torch.Tensor] = []
+            gradients: list[torch.Tensor] = []
+            averages: list[torch.Tensor] = []
+            self._init_group(group, matrices, gradients, averages)
+            for matrix, gradient, average in zip(matrices, gradients, averages, strict=True):
+                average.lerp_(gradient, 1 - group["momentum"])
+                update = gradient.lerp(average, group["momentum"]) if group["nesterov"] else average
+                rate = group["lr"] * max(1.0, matrix.size(0) / matrix.size(1)) ** 0.5
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix.add_(orthogonal(update, group["ns_coefficients"], group["ns_steps"], group["eps"]), alpha=-rate)
+        return loss
+
+
+def orthogonal(
+    matrix: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float = 1e-7
+) -> torch.Tensor:
+    """Nearly the nearest matrix (m, n) with orthogonal rows or columns, by `steps` quintic Newton-Schulz iterations.
+
+    Its singular values lie between about 0.7 and 1.2 rather than at 1, as Jordan's coefficients have it.
+    """
+    tall = matrix.size(0) > matrix.size(1)
+    found = matrix.T if tall else matrix
+    found = found / found.norm().clamp(min=eps)
+    linear, cubic, quintic = coefficients
+    for _ in range(steps):
+        gram = found @ found.T
+        found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic), found, beta=linear)
+    return found.T if tall else found
 
 
 class Together(Optimizer):

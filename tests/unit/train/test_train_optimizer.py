@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from crab_core.train.optimizer import Together, make_optimizer
+from crab_core.train.optimizer import Muon, Together, make_optimizer, orthogonal
 
 
 class Small(nn.Module):
@@ -88,3 +88,29 @@ def test_a_state_of_another_number_of_parts_is_refused() -> None:
 def test_a_closure_is_refused() -> None:
     with pytest.raises(ValueError, match="no closure"):
         made(Small()).step(lambda: 0.0)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (12, 5), (5, 12)], ids=["square", "tall", "wide"])
+def test_muon_steps_as_torchs_does(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(shape)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    options = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9}
+    optimizers = Muon([ours], **options), torch.optim.Muon([theirs], **options)
+    for _ in range(5):
+        gradient = torch.randn(shape)
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = gradient.clone()
+            optimizer.step()
+    assert not torch.equal(ours, start)
+    torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)  # torch's own iterations are in bfloat16
+
+
+def test_orthogonal_keeps_directions_and_evens_lengths() -> None:
+    torch.manual_seed(1)
+    left, _ = torch.linalg.qr(torch.randn(8, 8))
+    right, _ = torch.linalg.qr(torch.randn(5, 5))
+    matrix = left[:, :5] @ torch.diag(torch.tensor([9.0, 4.0, 2.0, 1.0, 0.5])) @ right.T
+    found = left[:, :5].T @ orthogonal(matrix, (3.4445, -4.7750, 2.0315), 5) @ right
+    assert (found - torch.diag(found.diagonal())).abs().max() < 1e-4
+    assert ((found.diagonal() > 0.6) & (found.diagonal() < 1.25)).all()
