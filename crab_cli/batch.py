@@ -81,7 +81,7 @@ def infer_many(
     if out is None:
         raise UsageError(f"'{source}' is many clips, and no folder was given", hint="Say where to: --out DIR")
     lookup(ENGINES, options.engine, kind="engine")
-    items = _sharded(plan_of(source, asked, options.glob, out), options.shard, output)
+    items = _sharded(plan_of(source, asked, options.glob, out, spec.model), options.shard, output)
     writers = writers_of(formats) if formats else []
 
     def save(item: Item, result: Result) -> None:
@@ -109,22 +109,33 @@ def infer_many(
         raise typer.Exit(run.summary.exit_code)
 
 
-def plan_of(source: Path, asked: Request, glob: str | None, out: Path | None) -> Plan:
-    """The items of a folder, list or table; raises UsageError for what cannot be asked, InputError for no clips."""
+def plan_of(source: Path, asked: Request, glob: str | None, out: Path | None, model: Path | None = None) -> Plan:
+    """The items of a folder, list or table, as far as the model of that folder, if one is named, can be asked.
+
+    Raises UsageError for what cannot be asked, ModelError for what the model cannot be, InputError for no clips.
+    """
     from crab_core.batch import manifest, plan
-    from crab_core.engine.checks import task_of
+    from crab_core.engine.checks import check_able, task_of
+    from crab_core.weights.folder import read_header
+
+    header = None if model is None else read_header(model)
+
+    def check(request: Request) -> None:
+        task = task_of(request)
+        if header is not None:
+            check_able(header, task)
 
     if glob is not None and not source.is_dir():
         raise UsageError(f"--glob '{glob}' needs a folder, got '{source}'", hint="Leave --glob out.")
     if source.is_dir():
-        task_of(replace(asked, clip=source / "clip.mp4"))
+        check(replace(asked, clip=source / "clip.mp4"))
         return plan.of_folder(source, asked, glob=glob, leave_out=out)
     if source.suffix.lower() not in manifest.TABLES:
-        task_of(asked)  # a list brings no questions: what is lacking is lacking for all
+        check(asked)  # a list brings no questions: what is lacking is lacking for all
     if str(source) == STDIN:
         data = sys.stdin.buffer.read()
-        return manifest.of_bytes(data, ".txt", asked, task_of, where="stdin", folder=Path())
-    return manifest.of_file(source, asked, task_of)
+        return manifest.of_bytes(data, ".txt", asked, check, where="stdin", folder=Path())
+    return manifest.of_file(source, asked, check)
 
 
 def _sharded(plan: Plan, shard: str | None, output: Output) -> Sequence[Item]:
@@ -158,7 +169,7 @@ def _key_options(spec: WorkerSpec, model: str) -> dict[str, object]:
 def _asked(asked: Request) -> dict[str, Any]:
     """What was asked of every clip; how events are looked for only where it was said."""
     names = ["task", "question", "audio_path", "require_audio", "reasoning"]
-    names += [name for name in ("window_s", "stride_s", "where", "at_s") if getattr(asked, name)]
+    names += [name for name in ("window_s", "stride_s", "where", "at_s", "choices") if getattr(asked, name)]
     return {name: getattr(asked, name) for name in names}
 
 

@@ -151,6 +151,7 @@ def _chosen(tasks: str | None, trained: Sequence[str], question: str | None) -> 
     if names:
         return list(dict.fromkeys(names))
     usable = [TASKS[name].load() for name in TASKS if not trained or name in trained]
+    usable = [task for task in usable if task.chooses is None]
     # a question is no expression of what a mask should show: such tasks are chosen by name
     takes = [task for task in usable if not task.needs_question or (question is not None and task.moment is None)]
     return [task.name for task in takes] or ["avqa"]

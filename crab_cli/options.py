@@ -108,6 +108,10 @@ Audio = Annotated[
     Path | None,
     typer.Option("--audio", metavar="FILE", parser=a_path, help="Take the sound from this file instead."),
 ]
+Choices = Annotated[
+    list[str] | None,
+    typer.Option("--choice", metavar="TEXT|FILE", help="Choose among these: give it once each.", show_default=False),
+]
 RequireAudio = Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]

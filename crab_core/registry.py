@@ -20,6 +20,7 @@ class Entry:
 
     target: str
     summary: str
+    several_clips: bool = False  # a family whose networks can be shown several clips at once
 
     def load(self) -> Any:
         """The attribute, importing its module now."""
@@ -42,6 +43,12 @@ TASKS: Mapping[str, Entry] = {
     "avss": Entry("crab_core.tasks.avss:TASK", "the pixels of sounding objects by class"),
     "ref-avs": Entry("crab_core.tasks.ref_avs:TASK", "the pixels of what an expression means, or nothing"),
     "avcap": Entry("crab_core.tasks.avcap:TASK", "describe what is seen and heard"),
+    "emotion": Entry("crab_core.tasks.emotion:TASK", "the emotion of the person who is seen or heard"),
+    "action": Entry("crab_core.tasks.action:TASK", "the action that takes place"),
+    "avqa-options": Entry("crab_core.tasks.avqa_options:TASK", "answer a question by one of several given answers"),
+    "a2v": Entry("crab_core.tasks.a2v:TASK", "which of two videos belongs to a sound"),
+    "v2a": Entry("crab_core.tasks.v2a:TASK", "which of two sounds belongs to a video"),
+    "unav": Entry("crab_core.tasks.unav:TASK", "every event of a long video that is both seen and heard, and when"),
 }
 
 WRITERS: Mapping[str, Entry] = {

@@ -280,7 +280,8 @@ class Request:
     pictures is done at the seconds `at_s`, else every `every_s` seconds. A task that tells events looks at clips that
     are longer than `window_s` in windows of that length, one every `stride_s` seconds; None for the length that the
     model was trained on, and for half a window. With `where` it also finds boxes of what sounds, at the
-    seconds `at_s`, else once an event.
+    seconds `at_s`, else once an event. `choices` are what is to be chosen from: answers, or files for a task that
+    matches sounds and videos.
     """
 
     clip: Path
@@ -295,6 +296,7 @@ class Request:
     window_s: float | None = None
     stride_s: float | None = None
     where: bool = False
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.every_s < float("inf"):

@@ -28,8 +28,22 @@ SAYS = {
     "and the time range is <range> 0,2 </range>.",
     "avvp": "<visual_event>dog,(0 2)</visual_event> and <audio_event>dog,(1 3)</audio_event>",
     "avcap": "a dog barks on the left .",
+    "emotion": "She smiles. <answer>happy</answer>.",
+    "action": "<answer>playing drums</answer>",
+    "avqa-options": "It barks. <answer>dog</answer>.",
+    "a2v": "The second one barks. <answer>2</answer>.",
+    "v2a": "<answer>1</answer>.",
 }
-ASKED = {"Please answer": "avqa", "events and time range": "ave", "determine the events": "avvp"}
+ASKED = {
+    "based on the options": "avqa-options",
+    "Please answer": "avqa",
+    "events and time range": "ave",
+    "determine the events": "avvp",
+    "person's emotion": "emotion",
+    "the action taking place": "action",
+    "the two videos matches": "a2v",
+    "the two audio clips matches": "v2a",
+}
 
 
 @dataclass
@@ -147,7 +161,8 @@ def family(monkeypatch: pytest.MonkeyPatch) -> FakeFamily:
     """The fake family, fresh and registered as `fake`."""
     fresh = FakeFamily()
     monkeypatch.setattr(sys.modules[__name__], "FAMILY", fresh)
-    monkeypatch.setitem(registry.FAMILIES, "fake", registry.Entry(f"{__name__}:FAMILY", "says what it is told"))
+    entry = registry.Entry(f"{__name__}:FAMILY", "says what it is told", several_clips=True)
+    monkeypatch.setitem(registry.FAMILIES, "fake", entry)
     return fresh
 
 

@@ -69,7 +69,7 @@ def command(
     spec = WorkerSpec(
         folder_of(model), device, dtype, quantize, max_new_tokens, seed=seed, batch=batch or 0, decoders=decoders
     )
-    plan = plan_of(source, Request(source, task, question), glob, None)
+    plan = plan_of(source, Request(source, task, question), glob, None, spec.model)
     requests = [item.request for item in plan.items][:clips]
     with bars(output) as listen:
         speed = measure(

@@ -69,6 +69,7 @@ def command(
         str | None, typer.Argument(metavar="[QUESTION]", help="What you want to know.", show_default=False)
     ] = None,
     task: options.TaskName = "avqa",
+    choice: options.Choices = None,
     audio: options.Audio = None,
     require_audio: options.RequireAudio = False,
     window: options.Window = None,
@@ -111,6 +112,8 @@ def command(
     Many clips go into --out DIR: results.jsonl, errors.jsonl and run.json; --format adds files for each.
     Run it again to go on where it ended. Exits 1 if some clips failed, 3 if all did.
 
+    --choice names what is to be chosen from: the answers of avqa-options, the two files of a2v and v2a.
+
     \b
     Examples:
       crab infer band.mp4 "Which instrument is heard first?"
@@ -127,6 +130,7 @@ def command(
         reasoning=reasoning,
         window_s=window,
         stride_s=stride,
+        choices=tuple(choice or ()),
     )
     asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory)
     cluster = (workers, shard, engine, address, gpus_per_worker)
@@ -145,11 +149,13 @@ def infer_one(
 
     Raises what the checks, the model and the files raise.
     """
-    from crab_core.engine.checks import probe_for, task_of
+    from crab_core.engine.checks import check_able, probe_for, task_of
+    from crab_core.weights.folder import read_header
 
     task = task_of(request)
     folder = asked.folder()
     probe = probe_for(request, task)
+    check_able(read_header(folder), task)
     if request.where:
         check_where(request, folder, probe.duration_s)
     files = planned(out, formats, request.clip, task.produces, overwrite=overwrite)

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from crab_core.registry import TASKS
 from crab_core.types import Request
 
 PIECES, PIECE_BYTES = 16, 64 << 10
@@ -37,8 +38,16 @@ class Key(NamedTuple):
 
 def key_of(request: Request, options: Mapping[str, object], *, full: bool = False) -> Key:
     """The key of a request under options; reads the clip. Raises OSError if the clip cannot be read."""
-    contents = [content(path, full=full) for path in (request.clip, request.audio_path) if path is not None]
+    files = [path for path in (request.clip, request.audio_path) if path is not None]
+    if compares(request.task):
+        files += map(Path, request.choices)
+    contents = [content(path, full=full) for path in files]
     return _key(contents, request, options)
+
+
+def compares(task: str) -> bool:
+    """True if the choices of a task of that name are files."""
+    return task in TASKS and bool(TASKS[task].load().compares)
 
 
 def unread_key_of(request: Request, options: Mapping[str, object]) -> Key:
@@ -74,6 +83,8 @@ def _key(contents: list[str], request: Request, options: Mapping[str, object]) -
         asked += ["windows", request.window_s, request.stride_s]
     if request.where:
         asked += ["where"]
+    if request.choices:
+        asked += ["choices", *([] if compares(request.task) else request.choices)]
     document = json.dumps([contents, asked, dict(sorted(options.items()))], default=str)
     return Key(_hashed(document, WORK_LETTERS), name_of(request.id or request.clip.name))
 

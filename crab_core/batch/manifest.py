@@ -1,7 +1,8 @@
 """Lists and tables of clips: plain paths, one a line, or CSV, TSV and JSON lines with a question a row.
 
-Columns: `clip` (also `path`, `file` or `video`), and if they are there `question`, `task`, `audio` and `id`. What a row
-leaves empty is taken from the command line. Paths are relative to the table's own folder; of stdin, to the current one.
+Columns: `clip` (also `path`, `file` or `video`), and if they are there `question`, `task`, `audio`, `id` and `choices`
+(parted by `|`, or a list in JSON). What a row leaves empty is taken from the command line. Paths are relative to the
+table's own folder; of stdin, to the current one.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from crab_core.batch.keys import compares
 from crab_core.batch.plan import Plan, placed
 from crab_core.errors import ConfigError, CrabError, InputError, UsageError
 from crab_core.types import Request
 
 CLIP_COLUMNS = ("clip", "path", "file", "video")
-COLUMNS = ("question", "task", "audio", "id")
+COLUMNS = ("question", "task", "audio", "id", "choices")
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 LISTS = (".txt", ".lst", ".list")
 _SHOWN = 5  # mistakes that are told one by one
@@ -110,7 +112,7 @@ def _of_json(text: str, where: str) -> Rows:
             raise InputError(f"'{where}', line {number} is no JSON object", hint='Write {"clip": "a.mp4"} a line.')
         columns = {str(name).lower(): value for name, value in row.items()}
         _require_clip(list(columns), f"{where}, line {number}")
-        yield number, {name: str(value) for name, value in columns.items() if value is not None}
+        yield number, {name: _as_text(value) for name, value in columns.items() if value is not None}
 
 
 def _require_clip(columns: list[str], where: str) -> None:
@@ -137,4 +139,15 @@ def _request(row: Mapping[str, str], asked: Request, folder: Path) -> Request:
         question=given.get("question", asked.question),
         audio_path=folder / given["audio"] if "audio" in given else asked.audio_path,
         id=given.get("id", Path(clip).as_posix()),
+        choices=_choices(given["choices"], task, folder) if "choices" in given else asked.choices,
     )
+
+
+def _as_text(value: Any) -> str:
+    return "|".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _choices(told: str, task: str, folder: Path) -> tuple[str, ...]:
+    """The choices of a row; files of a task that compares clips lie where the table does."""
+    named = [one.strip() for one in told.split("|")]
+    return tuple(str(folder / one) for one in named) if compares(task) else tuple(named)

@@ -7,15 +7,17 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from crab_core.errors import AudioMissing, InputError, UsageError
-from crab_core.registry import TASKS, lookup
+from crab_core.errors import AudioMissing, InputError, ModelError, UsageError
+from crab_core.registry import FAMILIES, TASKS, lookup
 from crab_core.tasks._base import Task
+from crab_core.tasks.matching import CANDIDATES
 from crab_core.types import Request
 
 if TYPE_CHECKING:
     from crab_core.media import Probe
     from crab_core.weights.folder import Header
 
+OTHER_MODEL = "Choose one that was: --model NAME, see crab models list"
 LONGEST_QUESTION = 4_000  # characters; the trained questions have under 200
 
 
@@ -39,10 +41,57 @@ def task_of(request: Request) -> Task:
             f"task '{task.name}' takes no question, got '{question[:40]}'",
             hint=f"Leave the question out, or ask it: crab infer {quote(str(request.clip))} {quote(question[:40])}",
         )
+    _check_choices(request, task)
     _check_windows(request, task)
     if request.where and not task.in_windows:
         raise UsageError(f"--where is for tasks that tell events, got task '{task.name}'", hint="Leave it out.")
     return task
+
+
+def in_words(request: Request, task: Task) -> str | None:
+    """What is asked in words: the question, with the answers to choose from where the task has them."""
+    if task.chooses != "text" or request.question is None:
+        return request.question
+    from crab_core.tasks.avqa_options import with_options
+
+    return with_options(request.question, request.choices)
+
+
+def check_able(header: Header, task: Task) -> None:
+    """Refuse a task that the model's family cannot be shown, or that must be learnt and was not; opens no weights.
+
+    Raises ModelError.
+    """
+    family = FAMILIES.get(header.family)
+    if task.compares and family is not None and not family.several_clips:
+        raise ModelError(
+            f"task '{task.name}' shows several clips at once, and model '{header.name}' looks at one",
+            hint=OTHER_MODEL,
+        )
+    if task.must_be_learnt and header.tasks and task.name not in header.tasks:
+        raise ModelError(untrained(header, task.name), hint=OTHER_MODEL)
+
+
+def _check_choices(request: Request, task: Task) -> None:
+    """Refuse choices that are lacking, too many or not wanted."""
+    count = len(request.choices)
+    if task.chooses is None:
+        if count:
+            raise UsageError(
+                f"task '{task.name}' has nothing to choose from, got --choice '{request.choices[0][:40]}'",
+                hint="Leave --choice out.",
+            )
+        return
+    if task.compares and count != CANDIDATES:
+        raise UsageError(
+            f"task '{task.name}' compares {CANDIDATES} files, got {count}",
+            hint=f"Name both: crab infer {quote(str(request.clip))} --task {task.name} --choice FILE --choice FILE",
+        )
+    if count < CANDIDATES or not all(one.strip() for one in request.choices):
+        raise UsageError(
+            f"task '{task.name}' chooses among at least {CANDIDATES} answers, got {list(request.choices)}",
+            hint="Name each: --choice dog --choice cat",
+        )
 
 
 def _check_windows(request: Request, task: Task) -> None:

@@ -160,6 +160,8 @@ def capture_heads(
     """
     watch, inside = watch or Stopwatch(), inside_of(seen.model)
     task, prompt = seen.prompt(request, watch)
+    if task.compares:
+        raise UsageError(f"the heads of task '{task.name}' cannot be looked at: it shows several clips at once")
     decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
     if task.moment is not None:  # of several pictures, the first one's answer is looked into
         request = replace(request, at_s=moments_of(request, seen.probe(task, watch).duration_s)[:1])

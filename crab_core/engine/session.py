@@ -9,11 +9,13 @@ seen.ask(task="ave").events
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crab_core.engine.checks import probe_for, require, task_of
+from crab_core.engine.checks import check_able, in_words, probe_for, require, task_of
+from crab_core.engine.choosing import answer_by_choosing
 from crab_core.engine.consistency import Scale, contradictions
 from crab_core.engine.memory import check_fits, limit_gpu, memory_told, parse_bytes
 from crab_core.engine.moments import answer_at_moments
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "mini"
 KEPT_VIEWS = 8  # of a clip, with their encodings
-DIRECT = "direct"  # the wording profile that asks for an answer without reasoning
 
 
 def load(
@@ -143,14 +144,19 @@ class Seen:
         decoding: Decoding | None = None,
         *,
         reasoning: bool = True,
+        choices: Sequence[str | Path] = (),
         on_text: OnText | None = None,
     ) -> Result:
         """The result for a question, or for a task that needs none; `reasoning` asks for the reasons first.
+
+        `choices` are the answers to choose from, or the files for a task that compares clips.
 
         Without a task, a question is asked as avqa; without both, the task that the clip was looked at for is done.
         """
         named = task or ("avqa" if question is not None else self.request.task)
         request = replace(self.request, task=named, question=question, reasoning=reasoning)
+        if choices:
+            request = replace(request, choices=tuple(map(str, choices)))
         return self.answer(request, decoding, on_text, Stopwatch())
 
     def heads(
@@ -200,7 +206,8 @@ class Seen:
 
     def is_whole(self, request: Request, task: Task, watch: Stopwatch) -> bool:
         """True if one look at the clip and one text answer the request."""
-        return task.moment is None and not request.where and not self.windows(request, task, watch)
+        alone = task.moment is None and not task.compares and not request.where
+        return alone and not self.windows(request, task, watch)
 
     def decode_view(self, task: Task, view: View, watch: Stopwatch) -> Clip:
         """What a view shows of the clip: from memory, else decoded now. The last few views are kept."""
@@ -233,7 +240,8 @@ class Seen:
         """The task of a request and what is said to the network; raises UsageError for a question it cannot take."""
         with watch("check"):
             task = task_of(request)
-            return task, task.wording(request.question, _profile(self.model.header, request, task))
+            check_able(self.model.header, task)
+            return task, task.wording(in_words(request, task), _profile(self.model.header, request, task))
 
     def answer(
         self,
@@ -247,6 +255,8 @@ class Seen:
         began = time.perf_counter()
         task, prompt = self.prompt(request, watch)
         decoding = decoding or Decoding(max_new_tokens=task.max_new_tokens)
+        if task.compares:
+            return answer_by_choosing(self, request, task, prompt, decoding, on_text, watch)
         if task.moment is not None:
             return answer_at_moments(self, request, task, decoding, on_text, watch, on_progress)
         if request.where:
@@ -307,7 +317,9 @@ def _family_of(header: Header) -> Family:
 
 def _profile(header: Header, request: Request, task: Task) -> str:
     """The wording of a request: that of the model, but for answers without reasoning; pictures are told without it."""
-    return header.profile if request.reasoning or task.moment is not None else DIRECT
+    from crab_core.tasks.wording import direct_of
+
+    return header.profile if request.reasoning or task.moment is not None else direct_of(header.profile)
 
 
 def _check_profile(header: Header) -> None:

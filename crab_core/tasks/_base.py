@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from crab_core.types import Canvas, Prompt, Reading
 
@@ -29,8 +30,10 @@ class Task:
 
     `wording(question, profile)` gives the prompt; `read(text, canvas)` turns the model's text into a reading and
     never raises for a strange text. `needs_question` asks the user for one; `listens` and `looks` say which media
-    the task cannot do without. A task with a `moment` is asked about single pictures, where the word `<second>` of its
-    wording stands for the picture's second of the window ("first", ...).
+    the task cannot do without. A model that was not trained on a task is refused if that `must_be_learnt`, else the
+    user is told. `chooses` says what the candidates of a choice are: texts, or files whose pictures or sound are shown.
+    A task with a `moment` is asked about single pictures, where the word `<second>` of its wording stands for the
+    picture's second of the window ("first", ...).
     """
 
     name: str
@@ -43,6 +46,13 @@ class Task:
     looks: bool = False
     max_new_tokens: int = 256
     moment: Moment | None = None
+    must_be_learnt: bool = False
+    chooses: Literal["text", "video", "audio"] | None = None
+
+    @property
+    def compares(self) -> bool:
+        """True for a task that is shown several clips at once."""
+        return self.chooses in ("video", "audio")
 
     @property
     def in_windows(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crab_core.tasks._base import Moment, Task
 from crab_core.tasks.sights import read_boxes
-from crab_core.tasks.wording import EVALUATION, MOMENT, QUICK_START, TRAIN, of_image, of_profile
+from crab_core.tasks.wording import EVALUATION, MOMENT, PLUS, QUICK_START, TRAIN, of_image, of_profile
 from crab_core.types import Prompt
 
 _QUICK = "Please output the location coordinates of sounding object."
@@ -14,12 +14,13 @@ _TEXTS = {
     "and then output the location coordinates.",
     QUICK_START: _QUICK,
     MOMENT: _QUICK,
+    PLUS: "Please recognize the category of object that makes the sound and then output its bounding box.",
 }
 
 
 def wording(question: str | None, profile: str) -> Prompt:
     """The prompt; a question is not used. Raises UsageError for an unknown profile."""
-    return of_image(of_profile(_TEXTS, profile))
+    return of_image(of_profile(_TEXTS, profile), profile)
 
 
 TASK = Task(
@@ -31,5 +32,5 @@ TASK = Task(
     listens=True,
     looks=True,
     max_new_tokens=64,
-    moment=Moment(window_s=5, heard_s={TRAIN: 5, EVALUATION: 5}),
+    moment=Moment(window_s=5, heard_s={TRAIN: 5, EVALUATION: 5, PLUS: 5}),
 )

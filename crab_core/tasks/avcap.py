@@ -12,7 +12,7 @@ _TEXTS = {TRAIN: "Please describe this video and audio.", EVALUATION: "Please de
 
 def wording(question: str | None, profile: str) -> Prompt:
     """The prompt; a question is not used. Raises UsageError for an unknown profile."""
-    return of_video(of_profile(_TEXTS, profile))
+    return of_video(of_profile(_TEXTS, profile), profile)
 
 
 TASK = Task(

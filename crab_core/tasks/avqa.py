@@ -5,13 +5,11 @@ from __future__ import annotations
 from crab_core.errors import UsageError
 from crab_core.tasks._base import Task
 from crab_core.tasks.grammar import read_answer
-from crab_core.tasks.wording import DIRECT, TRAIN, of_profile, of_video, plain
+from crab_core.tasks.wording import DIRECT, PLUS_DIRECT, TRAIN, of_profile, of_video, plain
 from crab_core.types import Prompt
 
-_TEXTS = {
-    TRAIN: "Please answer this question: ",
-    DIRECT: "Please answer this question briefly: ",  # ours, for an answer without reasoning
-}
+_BRIEFLY = "Please answer this question briefly: "  # ours, for an answer without reasoning
+_TEXTS = {TRAIN: "Please answer this question: ", DIRECT: _BRIEFLY, PLUS_DIRECT: _BRIEFLY}
 
 
 def wording(question: str | None, profile: str) -> Prompt:
@@ -19,7 +17,7 @@ def wording(question: str | None, profile: str) -> Prompt:
     asked = plain(question or "")
     if not asked:
         raise UsageError("task 'avqa' needs a question", hint='Give one: crab infer clip.mp4 "What is heard first?"')
-    return of_video(of_profile(_TEXTS, profile) + asked)
+    return of_video(of_profile(_TEXTS, profile) + asked, profile)
 
 
 TASK = Task(

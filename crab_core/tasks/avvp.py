@@ -17,7 +17,7 @@ _TEXTS = {
 
 def wording(question: str | None, profile: str) -> Prompt:
     """The prompt; a question is not used. Raises UsageError for an unknown profile."""
-    return of_video(of_profile(_TEXTS, profile))
+    return of_video(of_profile(_TEXTS, profile), profile)
 
 
 TASK = Task(

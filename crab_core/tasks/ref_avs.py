@@ -9,6 +9,7 @@ from crab_core.tasks.sights import read_referred, write_referred
 from crab_core.tasks.wording import (
     EVALUATION,
     MOMENT,
+    PLUS,
     QUICK_START,
     TRAIN,
     of_image,
@@ -27,6 +28,9 @@ _TEXTS = {
     f"{_EXPRESSION}",
     QUICK_START: _QUICK,
     MOMENT: _QUICK,
+    PLUS: f"Please analyze the video frame and audio to find the object described as <des>{_EXPRESSION}</des>. "
+    'Answer with "true" or "false" whether the object exists. If it exists, respond with a sentence identifying the '
+    "object's name, its bounding box, and three pixel points; if not, state that the object is absent.",
 }
 
 
@@ -42,8 +46,8 @@ def wording(question: str | None, profile: str) -> Prompt:
         )
     text = of_profile(_TEXTS, profile)
     text = text.replace(_EXPRESSION, said if profile == EVALUATION else said.lower())
-    if profile in (QUICK_START, MOMENT):
-        return of_image(text)
+    if profile in (QUICK_START, MOMENT, PLUS):
+        return of_image(text, profile)
     return of_video_and_image(text) if profile == EVALUATION else of_video(text)
 
 

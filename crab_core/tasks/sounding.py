@@ -5,7 +5,7 @@ from __future__ import annotations
 from crab_core.tasks._base import Moment, Task
 from crab_core.tasks.pictures import SECOND
 from crab_core.tasks.sights import read_mask, write_mask
-from crab_core.tasks.wording import EVALUATION, MOMENT, QUICK_START, TRAIN, of_image, of_profile, of_video
+from crab_core.tasks.wording import EVALUATION, MOMENT, PLUS, QUICK_START, TRAIN, of_image, of_profile, of_video
 from crab_core.types import Prompt
 
 _QUICK = "Please segment out the object that makes the sound in the image."
@@ -14,6 +14,8 @@ _TEXTS = {
     f"and then segment out the object that makes the sound at the {SECOND} second of the video.",
     QUICK_START: _QUICK,
     MOMENT: _QUICK,
+    PLUS: "Please identify the category of the object producing the sound in the video frame. Then, provide the "
+    "bounding box and three pixel points of the object that is making the sound within the frame.",
 }
 
 
@@ -26,7 +28,7 @@ def sounding_task(name: str, summary: str, window_s: int, evaluated: str | None 
     def wording(question: str | None, profile: str) -> Prompt:
         """The prompt; a question is not used. Raises UsageError for an unknown profile."""
         text = of_profile(texts, profile)
-        return of_image(text) if profile in stills else of_video(text)
+        return of_image(text, profile) if profile in stills else of_video(text)
 
     return Task(
         name=name,

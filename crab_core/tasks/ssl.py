@@ -13,7 +13,7 @@ _TEXTS = {TRAIN: "Please find every object that makes a sound in the image and o
 
 def wording(question: str | None, profile: str) -> Prompt:
     """The prompt; a question is not used. Raises UsageError for an unknown profile."""
-    return of_image(of_profile(_TEXTS, profile))
+    return of_image(of_profile(_TEXTS, profile), profile)
 
 
 TASK = Task(

@@ -20,7 +20,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "fake":
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("fake_family.FAMILY", FakeFamily())
-            patch.setitem(registry.FAMILIES, "fake", registry.Entry("fake_family:FAMILY", "says what it is told"))
+            patch.setitem(registry.FAMILIES, "fake", registry.Entry("fake_family:FAMILY", "says what it is told", True))
             return load(write_model(tmp_path_factory.mktemp("fake")), device="cpu")
     embedded = MODELS[request.param].embedded
     if embedded is None or not Path(registry.__file__).parent.joinpath(embedded).is_dir():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from crab_core.engine.checks import check_able
 from crab_core.engine.run import run
 from crab_core.engine.session import Model
 from crab_core.errors import AudioMissing, InputError, ModelError
@@ -21,12 +22,14 @@ SHORT = Decoding(max_new_tokens=24)
 def request(clip: Path, task: str) -> Request:
     known = TASKS[task].load()
     question = "What is heard first?" if known.needs_question else None
-    return Request(clip, task, question, at_s=(0.5,) if known.moment else ())
+    choices = ("dog", "cat") if known.chooses == "text" else (str(clip), str(clip)) if known.chooses else ()
+    return Request(clip, task, question, at_s=(0.5,) if known.moment else (), choices=choices)
 
 
 def can(model: Model, task: str) -> bool:
-    """False for a task that needs weights which the model does not have."""
+    """False for a task that the model must have learnt, or needs weights for, and does not have."""
     try:
+        check_able(model.header, TASKS[task].load())
         return not isinstance(model.network, SharingNetwork) or model.network.sight(task) is not None
     except ModelError:
         return False
@@ -41,7 +44,8 @@ def task(request: pytest.FixtureRequest, model: Model) -> str:
 
 def test_a_task_gives_a_whole_result(model: Model, clips: dict[str, Path], task: str) -> None:
     result = model.infer(request(clips["both"], task))
-    assert (result.model, result.task, result.audio, result.id) == (model.name, task, "used", "both.mp4")
+    heard = "replaced" if TASKS[task].load().chooses == "audio" else "used"
+    assert (result.model, result.task, result.audio, result.id) == (model.name, task, heard, "both.mp4")
     assert result.duration_s == pytest.approx(3.0, abs=0.1)
     assert all(event.end_s <= result.duration_s + 0.5 for event in result.events)
     drawn = {"masks"} if "masks" in TASKS[task].load().produces else set()
@@ -71,7 +75,7 @@ def test_asking_a_seen_clip_equals_inferring(model: Model, clips: dict[str, Path
     wanted = request(clips["both"], task)
     seen = model.look(clips["both"], task=task)
     wanted = replace(wanted, at_s=())
-    answers = [seen.ask(wanted.question, task, SHORT).raw_text for _ in range(2)]
+    answers = [seen.ask(wanted.question, task, SHORT, choices=wanted.choices).raw_text for _ in range(2)]
     assert answers == [model.infer(wanted, SHORT).raw_text] * 2
 
 
@@ -84,7 +88,7 @@ def test_text_is_no_longer_than_allowed(model: Model, clips: dict[str, Path], ta
 
 def test_a_clip_without_sound(model: Model, clips: dict[str, Path], task: str) -> None:
     wanted = request(clips["mute"], task)
-    if TASKS[task].load().listens:
+    if TASKS[task].load().listens or TASKS[task].load().compares:  # what it compares is the same clip
         with pytest.raises(AudioMissing):
             model.infer(wanted, SHORT)
         return
@@ -94,7 +98,7 @@ def test_a_clip_without_sound(model: Model, clips: dict[str, Path], task: str) -
 
 def test_a_clip_without_pictures(model: Model, clips: dict[str, Path], task: str) -> None:
     wanted = request(clips["sound"], task)
-    if TASKS[task].load().looks:
+    if TASKS[task].load().looks or TASKS[task].load().compares:
         with pytest.raises(InputError):
             model.infer(wanted, SHORT)
         return
@@ -103,6 +107,9 @@ def test_a_clip_without_pictures(model: Model, clips: dict[str, Path], task: str
 
 def test_how_a_long_clip_is_looked_at_is_told(model: Model, clips: dict[str, Path], task: str) -> None:
     result = model.infer(request(clips["long"], task), SHORT)
+    if TASKS[task].load().compares:
+        assert any(note.startswith("1 is '") for note in result.notes)
+        return
     if TASKS[task].load().moment:
         assert not any("sampled" in note for note in result.notes), "a moment is looked at where it is"
         return
