@@ -18,7 +18,9 @@ from crab_core.registry import TASKS, lookup
 from crab_core.types import Decoding, Request
 
 if TYPE_CHECKING:
+    from crab_cli.asked import Asked
     from crab_core.batch.heads import HeadsSurvey
+    from crab_core.engine.session import Model
 
 SCHEMA = "crab.heads-survey/1"
 DATA, PAGE = "survey.json", "survey.html"
@@ -28,12 +30,7 @@ DATA, PAGE = "survey.json", "survey.html"
 class ManyHeads:
     """How many clips are looked at; the names are those of the options."""
 
-    model: str
-    device: str
-    dtype: str
-    quantize: str
-    seed: int
-    max_new_tokens: int | None
+    asked: Asked
     glob: str | None
     ablate: bool
     figures: bool
@@ -49,33 +46,27 @@ def heads_of_many(
     """
     from crab_core.batch.heads import ROWS, survey
     from crab_core.batch.record import model_hash
-    from crab_core.engine.device import check_names
     from crab_core.engine.heads import inside_of
-    from crab_core.engine.resolve import folder_of
-    from crab_core.engine.session import Model, load
     from crab_core.weights.folder import read_header
 
-    check_names(options.device, options.dtype, options.quantize)
-    folder = folder_of(options.model)
+    folder = options.asked.folder()
     header = read_header(folder)
     asked, notes = requests_of(source, question, _chosen(tasks, header.tasks, question), options.glob, out)
     if options.overwrite:
         (out / ROWS).unlink(missing_ok=True)
 
     def decoding(request: Request) -> Decoding:
-        limit = options.max_new_tokens or lookup(TASKS, request.task, kind="task").load().max_new_tokens
-        return Decoding(limit, seed=options.seed)
+        limit = options.asked.max_new_tokens or lookup(TASKS, request.task, kind="task").load().max_new_tokens
+        return Decoding(limit, seed=options.asked.seed)
 
     with bars(output) as listen:
 
         def start() -> Model:
-            model = load(
-                folder, device=options.device, dtype=options.dtype, quantize=options.quantize, on_progress=listen
-            )
+            model = options.asked.load(listen)
             inside_of(model)
             return model
 
-        given = {name: getattr(options, name) for name in ("dtype", "quantize", "seed", "max_new_tokens")}
+        given = {name: getattr(options.asked, name) for name in ("dtype", "quantize", "seed", "max_new_tokens")}
         key = {"model": model_hash(folder), **given}
         found = survey(asked, out, start, key, decoding=decoding, ablate=options.ablate, on_progress=listen)
     if found.resumed:

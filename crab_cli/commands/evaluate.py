@@ -66,6 +66,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -98,7 +99,14 @@ def command(
             from crab_core.engine.session import load
             from crab_core.evaluate.run import ModelSource
 
-            asked = load(model or "mini", device=device, dtype=dtype, quantize=quantize, on_progress=listen)
+            asked = load(
+                model or "mini",
+                device=device,
+                dtype=dtype,
+                quantize=quantize,
+                max_memory=max_memory,
+                on_progress=listen,
+            )
             source = ModelSource(asked, on_progress=listen)
             found = evaluate(task, data, source, root or data.parent, split=split, on_progress=listen)
             if out is not None:

@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from crab_cli import options, options_batch
+from crab_cli.asked import Asked
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.files import planned
 from crab_cli.output import Output
 from crab_core.types import Decoding, Request, Result
-
-if TYPE_CHECKING:
-    from crab_core.batch.worker import WorkerSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Which model is asked and how it computes and writes, as the options say."""
-
-    model: str
-    device: str
-    dtype: str
-    quantize: str
-    max_new_tokens: int | None
-    temperature: float
-    top_p: float
-    seed: int
-    max_memory: str | None = None
-
-    def folder(self) -> Path:
-        """The model's folder; raises UsageError for a bad device, dtype or quantisation, ModelError for no model."""
-        from crab_core.engine.device import check_names
-        from crab_core.engine.memory import parse_bytes
-        from crab_core.engine.resolve import folder_of
-
-        check_names(self.device, self.dtype, self.quantize)
-        if self.max_memory is not None:
-            parse_bytes(self.max_memory)
-        return folder_of(self.model)
-
-    def spec(self, batch: int, decoders: int) -> WorkerSpec:
-        """What a worker for many clips needs; raises what `folder` raises."""
-        from crab_core.batch.worker import WorkerSpec
-
-        return WorkerSpec(
-            model=self.folder(),
-            device=self.device,
-            dtype=self.dtype,
-            quantize=self.quantize,
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=self.seed,
-            batch=batch,
-            decoders=decoders,
-            max_memory=self.max_memory,
-        )
 
 
 def command(
@@ -160,17 +113,8 @@ def infer_one(
         check_where(request, folder, probe.duration_s)
     files = planned(out, formats, request.clip, task.produces, overwrite=overwrite)
 
-    from crab_core.engine.session import load
-
     with spinner(output, f"loading {folder.name}") as listen:
-        loaded = load(
-            folder,
-            device=asked.device,
-            dtype=asked.dtype,
-            quantize=asked.quantize,
-            max_memory=asked.max_memory,
-            on_progress=listen,
-        )
+        loaded = asked.load(listen)
     output.detail(f"loaded in {loaded.load_s:.2f} s")
     tokens = asked.max_new_tokens or task.max_new_tokens
     decoding = Decoding(tokens, asked.temperature, asked.top_p, asked.seed)

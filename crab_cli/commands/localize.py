@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from crab_cli import options, options_batch
+from crab_cli.asked import Asked
 from crab_cli.batch import BatchOptions, infer_many, is_many
-from crab_cli.commands.infer import Asked, check_where, infer_one
+from crab_cli.commands.infer import check_where, infer_one
 from crab_cli.output import Output
 from crab_core.types import Request
 
@@ -45,6 +46,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
     seed: options.Seed = 0,
     max_new_tokens: options.MaxNewTokens = None,
     temperature: options.Temperature = 0.0,
@@ -93,7 +95,7 @@ def command(
         stride_s=stride,
         where=where,
     )
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed)
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory)
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):

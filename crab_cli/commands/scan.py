@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from crab_cli import options, options_batch
+from crab_cli.asked import Asked
 from crab_cli.bars import bars, spinner
-from crab_cli.commands.infer import Asked
 from crab_cli.commands.localize import seconds
 from crab_cli.files import Target, planned
 from crab_cli.mask_files import ALL, FORMATS, MaskFiles, planned_masks
@@ -36,6 +36,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
     seed: options.Seed = 0,
     out: options.Out = None,
     formats: Annotated[
@@ -63,7 +64,7 @@ def command(
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json, draws=True)
     request = Request(clip, "avvp", None, audio, at_s=seconds(at), window_s=window, stride_s=stride)
-    asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed)
+    asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory)
     _scan(request, asked, out, formats, preview, overwrite, output)
 
 
@@ -88,10 +89,10 @@ def _scan(
     events, masks = _files(request.clip, out, formats, preview, overwrite)
 
     from crab_core.engine.scan import scan
-    from crab_core.engine.session import Seen, load
+    from crab_core.engine.session import Seen
 
     with spinner(output, f"loading {folder.name}") as listen:
-        loaded = load(folder, device=asked.device, dtype=asked.dtype, quantize=asked.quantize, on_progress=listen)
+        loaded = asked.load(listen)
     with bars(output) as listen:
         result = scan(Seen(loaded, request), request, asked.seed, listen)
     output.result(result)

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from crab_cli import options, options_batch
+from crab_cli.asked import Asked
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
-from crab_cli.commands.infer import Asked, refuse_silence
+from crab_cli.commands.infer import refuse_silence
 from crab_cli.commands.localize import seconds
 from crab_cli.mask_files import planned_masks
 from crab_cli.output import Output
@@ -46,6 +47,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
     seed: options.Seed = 0,
     max_new_tokens: options.MaxNewTokens = None,
     out: options.Out = None,
@@ -86,7 +88,7 @@ def command(
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
     name = _task(task, expr, semantic)
     request = Request(clip, name, expr, audio, require_audio=require_audio, at_s=seconds(at), every_s=_every(at, every))
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed)
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, workers, shard, "local", None, None)
     if is_many(clip):
         if preview or set(formats or ()) - {"json"}:
@@ -120,11 +122,9 @@ def _segment_one(
     moments_of(request, found.duration_s)
     files = planned_masks(out, formats, preview, request.clip, overwrite=overwrite)
 
-    from crab_core.engine.session import load
-
     folder = asked.folder()
     with spinner(output, f"loading {folder.name}") as listen:
-        loaded = load(folder, device=asked.device, dtype=asked.dtype, quantize=asked.quantize, on_progress=listen)
+        loaded = asked.load(listen)
     decoding = Decoding(asked.max_new_tokens or task.max_new_tokens, 0.0, 1.0, asked.seed)
     with bars(output) as listen:
         result = loaded.infer(request, decoding, output.stream(task), on_progress=listen)

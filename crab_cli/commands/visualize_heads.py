@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from crab_cli import options, options_batch
+from crab_cli.asked import Asked
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import is_many
 from crab_cli.heads_many import ManyHeads, heads_of_many, refuse_for_many
@@ -68,6 +69,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
     seed: options.Seed = 0,
     max_new_tokens: options.MaxNewTokens = None,
     json: options.Json = False,
@@ -90,58 +92,50 @@ def command(
       crab visualize-heads clips "What is heard first?" -o survey
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory)
     if is_many(clip):
         is_given = {"--audio": audio is not None, "--check": check, "--raw": raw, "--method": method != "attention"}
         refuse_for_many(is_given)
-        many = ManyHeads(model, device, dtype, quantize, seed, max_new_tokens, glob, ablate, figures, overwrite)
+        many = ManyHeads(asked, glob, ablate, figures, overwrite)
         return heads_of_many(clip, question, task, many, out, output)
     if glob is not None:
         raise UsageError(f"--glob is for many clips, got '{clip}'", hint="Give a folder.")
     request = Request(clip, task or "avqa", question, audio)
-    computing = (device, dtype, quantize)
-    one = OneHeads(request, model, computing, method, ablate, check, figures, raw, overwrite, seed, max_new_tokens)
+    one = OneHeads(request, asked, method, ablate, check, figures, raw, overwrite)
     return _heads_of_one(one, out, output)
 
 
 @dataclass(frozen=True, slots=True)
 class OneHeads:
-    """One clip and how it is looked at; the names are those of the options, `computing` is device, dtype, quantize."""
+    """One clip and how it is looked at; the names are those of the options."""
 
     request: Request
-    model: str
-    computing: tuple[str, str, str]
+    model: Asked
     method: str
     ablate: bool
     check: bool
     figures: bool
     raw: bool
     overwrite: bool
-    seed: int
-    max_new_tokens: int | None
 
 
 def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
     """Look at one clip; cheap checks first: a mistake is told before torch is imported and weights are read."""
     from crab_core.engine.checks import probe_for, task_of
-    from crab_core.engine.device import check_names
-    from crab_core.engine.resolve import folder_of
 
     request = asked.request
     task = task_of(request)
-    check_names(*asked.computing)
-    folder = folder_of(asked.model)
+    folder = asked.model.folder()
     probe_for(request, task)
     _check_free(out, asked.overwrite)
 
     from crab_core.engine.heads import HeadOptions, inside_of
-    from crab_core.engine.session import load
 
-    device, dtype, quantize = asked.computing
     with spinner(output, f"loading {folder.name}") as listen:
-        loaded = load(folder, device=device, dtype=dtype, quantize=quantize, on_progress=listen)
+        loaded = asked.model.load(listen)
     inside_of(loaded)
     seen = loaded.look(request.clip, request.audio_path, request.task)
-    decoding = Decoding(asked.max_new_tokens or task.max_new_tokens, seed=asked.seed)
+    decoding = Decoding(asked.model.max_new_tokens or task.max_new_tokens, seed=asked.model.seed)
     options = HeadOptions(asked.method, ablate=asked.ablate, raw=asked.raw, check=asked.check)
     with bars(output) as listen:
         report = seen.heads(request.question, request.task, options, decoding, on_progress=listen)

@@ -1,0 +1,70 @@
+"""Which model is asked and how it computes and writes, as the options say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crab_core.batch.worker import WorkerSpec
+    from crab_core.engine.session import Model
+    from crab_core.progress import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which model is asked and how it computes and writes, as the options say."""
+
+    model: str
+    device: str
+    dtype: str
+    quantize: str
+    max_new_tokens: int | None
+    temperature: float
+    top_p: float
+    seed: int
+    max_memory: str | None = None
+
+    def folder(self) -> Path:
+        """The model's folder; raises UsageError for a bad device, dtype or quantisation, ModelError for no model."""
+        from crab_core.engine.device import check_names
+        from crab_core.engine.memory import parse_bytes
+        from crab_core.engine.resolve import folder_of
+
+        check_names(self.device, self.dtype, self.quantize)
+        if self.max_memory is not None:
+            parse_bytes(self.max_memory)
+        return folder_of(self.model)
+
+    def load(self, listen: Listener) -> Model:
+        """The model, ready to be asked; raises what `engine.session.load` raises."""
+        from crab_core.engine.session import load
+
+        return load(
+            self.folder(),
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            max_memory=self.max_memory,
+            on_progress=listen,
+        )
+
+    def spec(self, batch: int, decoders: int) -> WorkerSpec:
+        """What a worker for many clips needs; raises what `folder` raises."""
+        from crab_core.batch.worker import WorkerSpec
+
+        return WorkerSpec(
+            model=self.folder(),
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            batch=batch,
+            decoders=decoders,
+            max_memory=self.max_memory,
+        )
