@@ -1,4 +1,4 @@
-"""The nouns that every room shares: clips, prompts, answers, events, boxes, masks and results.
+"""The nouns that every room shares: clips, prompts, answers, events, boxes, points, masks, results.
 
 Frozen dataclasses without torch. Times are seconds of the clip, positions are pixels of the original frame with its
 rotation applied. A value is checked where it is born.
@@ -153,6 +153,20 @@ class Box:
         if not (self.x0 < self.x1 and self.y0 < self.y1):
             raise ValueError(f"a box needs x0 < x1 and y0 < y1, got {self.x0, self.y0, self.x1, self.y1}")
 
+    def holds(self, x: float, y: float) -> bool:
+        """True for a place inside or on the border."""
+        return self.x0 <= x <= self.x1 and self.y0 <= y <= self.y1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place that belongs to something, in pixels of the original frame."""
+
+    label: str
+    x: float
+    y: float
+    time_s: float = 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Mask:
@@ -252,6 +266,7 @@ class Reading:
     events: tuple[Event, ...] = ()
     boxes: tuple[Box, ...] = ()
     problems: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +341,7 @@ class Result:
     seed: int = 0
     masks: tuple[Mask, ...] = ()
     consistency: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
     schema: str = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -350,6 +366,7 @@ class Result:
         values["answer"] = Answer(**values["answer"]) if values["answer"] else None
         values["events"] = tuple(Event(**event) for event in values["events"])
         values["boxes"] = tuple(Box(**box) for box in values["boxes"])
+        values["points"] = tuple(Point(**point) for point in values.get("points", ()))
         values["masks"] = tuple(Mask.from_dict(mask) for mask in values.get("masks", ()))
         values["notes"] = tuple(values.get("notes", ()))
         values["consistency"] = tuple(values.get("consistency", ()))

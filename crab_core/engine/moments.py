@@ -20,7 +20,7 @@ from crab_core.errors import UsageError
 from crab_core.families._base import MASK_LOGITS, MaskNetwork
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.tasks.pictures import at_second, is_nothing, ordinal
-from crab_core.types import Answer, AudioState, Box, Canvas, Decoding, Mask, Prompt, Request, Result, View
+from crab_core.types import Answer, AudioState, Box, Canvas, Decoding, Mask, Point, Prompt, Request, Result, View
 
 if TYPE_CHECKING:
     from crab_core.engine.session import Seen
@@ -47,6 +47,7 @@ class _Found:
     text: str
     answer: Answer | None
     boxes: tuple[Box, ...]
+    points: tuple[Point, ...]
     masks: tuple[Mask, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
@@ -133,6 +134,7 @@ def answer_at_moments(
         notes=_notes(found),
         seed=decoding.seed,
         masks=tuple(mask for one in found for mask in one.masks),
+        points=tuple(point for one in found for point in one.points),
     )
 
 
@@ -163,6 +165,7 @@ def _ask(
         generated.text,
         reading.answer,
         tuple(replace(box, time_s=at_s) for box in reading.boxes),
+        tuple(replace(point, time_s=at_s) for point in reading.points),
         masks,
         notes_of(model.header, task.name, look.view, clip, generated, replace(reading, problems=())),
         problems,

@@ -1,8 +1,8 @@
-"""The formats in which models write where something is: boxes and mask tokens, and the readers of both.
+"""The formats in which models write where something is: boxes, points and mask tokens, and their readers.
 
 What a writer writes, the reader of the same task reads back. A reader never raises: what it cannot use becomes a
 problem of the reading. Sources of the formats: the AV-UIE targets and labels of the Crab release, `(x0,y0)` and
-`(x1,y1)` with or without `<obj>`, and those of Crab+, `[x0,y0,x1,y1]`. Numbers in texts are of the picture that the
+`(x1,y1)` with or without `<obj>`, and those of Crab+, `[x0,y0,x1,y1]` and points `[x,y]`. Numbers in texts are of the picture that the
 model saw (`Canvas.model_size`); boxes of a reading are in pixels of the original frame. Several boxes, and saying that
 nothing is there, are ours.
 """
@@ -10,28 +10,30 @@ nothing is there, are ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from crab_core.tasks.pictures import is_nothing
+from crab_core.tasks.places import corners_in, placed, points_in, without_places
 from crab_core.tasks.tags import one_line
 from crab_core.types import Answer, Box, Canvas, Reading
 
 NOTHING = "nothing"
 MASK = "<mask_start>" + "".join(f"<mask_{index}>" for index in range(6)) + "<mask_end>"
 
-_NUMBER = r"\s*(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)\s*"
-_PAIR = rf"[(\[]{_NUMBER},{_NUMBER}[)\]]"
-_CORNERS = re.compile(rf"{_PAIR}([^()\[\]]*){_PAIR}|\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
-BETWEEN = 2  # the group of what stands between two corners
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _NAME = re.compile(
     r"(?:sounding|sound-making)\s+objects?\s+(?:is|are)\s+(.+?)\s*(?=\.|,?\s*(?:its|and its|with)\b|<|[(\[]|$)", re.I
 )
 _MAKING = re.compile(
-    r"objects?\s+(?:that\s+(?:is|are)\s+)?making\s+(?:the|a)\s+sound\b.*?\b(?:is|are)\s+(.+?)\s*(?=\.|<|$)", re.I
+    r"objects?\s+(?:that\s+(?:is|are)\s+)?(?:making|producing)\s+(?:the|a)\s+sound\b.*?\b(?:is|are)\s+(.+?)\s*(?=\.|<|\[|$)",
+    re.I,
 )
 _LIST = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
 _TOKENS = re.compile(r"\s*<mask_(?:start|end|[0-9]+)>\s*")
+_MEANT = re.compile(
+    r"\bis\s+(?:an?\s+|the\s+)?([a-z][a-z '-]*?)\s*(?=[.,;\[(]|\b(?:with|and|at|whose|in|on)\b|$)", re.I
+)
 _TRUTH = re.compile(r"<answer>\s*(true|false)\s*</answer>\.?", re.I)
 
 
@@ -76,21 +78,24 @@ def read_boxes(text: str, canvas: Canvas) -> Reading:
     label = ""
     for sentence in _SENTENCE.split(said):
         label = _named(sentence) or label
-        for numbers in _corners(sentence):
-            box = _placed(label or "object", numbers, canvas, problems)
-            boxes += [box] if box is not None else []
+        boxes += _boxes(sentence, label or "object", canvas, problems)
+    points = points_in(said, canvas, label or "object", problems)
     names = list(dict.fromkeys(box.label for box in boxes)) or ([label] if label else [])
     if not boxes and not problems and not (names and is_nothing(names[0])):
         problems.append("the text has no box" if said else "the model wrote nothing")
     told = ", ".join(names) if names else said
-    return Reading(Answer(NOTHING if is_nothing(told) and said else told), boxes=tuple(boxes), problems=tuple(problems))
+    answer = Answer(NOTHING if is_nothing(told) and said else told)
+    return Reading(answer, boxes=tuple(boxes), problems=tuple(problems), points=points)
 
 
 def read_mask(text: str, canvas: Canvas) -> Reading:
-    """What makes the sound, of a text that tells its mask: the label as the answer, `nothing` if nothing does."""
+    """What makes the sound, of a text that tells its mask: the label as the answer, `nothing` if nothing does.
+
+    Where a text tells a box or points instead of a mask, as Crab+'s do, the reading has them.
+    """
     said = one_line(text)
     named = _MAKING.search(_TOKENS.sub(" ", said)) or _NAME.search(_TOKENS.sub(" ", said))
-    return _told(said, named[1] if named else "")
+    return _with_places(said, named[1] if named else "", canvas)
 
 
 def read_referred(text: str, canvas: Canvas) -> Reading:
@@ -101,12 +106,35 @@ def read_referred(text: str, canvas: Canvas) -> Reading:
     said = one_line(text)
     truth = _TRUTH.search(said)
     if truth:
-        return Reading(Answer("object" if truth[1].lower() == "true" else NOTHING))
+        if truth[1].lower() == "false":
+            return Reading(Answer(NOTHING))
+        told = _TRUTH.sub(" ", said)
+        named = _MEANT.search(told)
+        return _with_places(told, named[1] if named else "object", canvas)
     first = _SENTENCE.split(_TOKENS.sub(" ", said).strip())[0]
     _, verb, label = re.sub(r"\s*its mask is\s*$", "", first, flags=re.I).rpartition(" is ")
     if not verb and first.lower().endswith(" is"):  # the published evaluation label: `{expression} is <mask_start>...`
         label = first[:-3]
-    return _told(said, label)
+    return _with_places(said, label, canvas)
+
+
+def _with_places(said: str, label: str, canvas: Canvas) -> Reading:
+    """What was told with its boxes and points; something that is placed and not named is an `object`."""
+    problems: list[str] = []
+    name = " ".join(without_places(label).split()).strip(" .,;")
+    placed_somewhere = any(corners_in(said))
+    reading = _told(said, name or ("object" if placed_somewhere else ""))
+    if reading.answer is None or is_nothing(reading.answer.text):
+        return reading
+    called = reading.answer.text if not reading.problems else "object"
+    boxes = tuple(_boxes(said, called, canvas, problems))
+    points = points_in(said, canvas, called, problems)
+    return replace(reading, boxes=boxes, points=points, problems=(*reading.problems, *problems))
+
+
+def _boxes(text: str, label: str, canvas: Canvas, problems: list[str]) -> list[Box]:
+    found = [placed(label, numbers, canvas, problems) for numbers in corners_in(text)]
+    return [box for box in found if box is not None]
 
 
 def _told(said: str, label: str) -> Reading:
@@ -130,31 +158,6 @@ def _once(label: str) -> str:
 def _named(sentence: str) -> str:
     found = _NAME.search(sentence) or _MAKING.search(sentence)
     return " ".join(found[1].split()).strip(" .,;") if found else ""
-
-
-def _corners(sentence: str) -> Iterator[tuple[float, float, float, float]]:
-    for match in _CORNERS.finditer(sentence):
-        groups = match.groups()  # two pairs around what stands between them, or four numbers
-        numbers = [float(one) for index, one in enumerate(groups) if one is not None and index != BETWEEN]
-        yield numbers[0], numbers[1], numbers[2], numbers[3]
-
-
-def _placed(label: str, numbers: tuple[float, float, float, float], canvas: Canvas, problems: list[str]) -> Box | None:
-    """The box in pixels of the original frame, cut to it; None, and a problem, if nothing of it is inside."""
-    (width, height), (across, down) = canvas.size, canvas.model_size
-    x0, y0, x1, y1 = numbers
-    told = f"({x0:g},{y0:g})({x1:g},{y1:g})"
-    if x0 >= x1 or y0 >= y1:
-        problems.append(f"the box {told} of '{label}' has no area")
-        return None
-    inside = max(x0, 0.0), max(y0, 0.0), min(x1, float(across)), min(y1, float(down))
-    if inside[0] >= inside[2] or inside[1] >= inside[3]:
-        problems.append(f"the box {told} of '{label}' lies outside the picture of {across} x {down}")
-        return None
-    if inside != numbers:
-        problems.append(f"the box {told} of '{label}' was cut to the picture of {across} x {down}")
-    scale_x, scale_y = width / across, height / down
-    return Box(label, inside[0] * scale_x, inside[1] * scale_y, inside[2] * scale_x, inside[3] * scale_y)
 
 
 def _corner(x: float, y: float) -> str:
