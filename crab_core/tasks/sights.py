@@ -2,9 +2,9 @@
 
 What a writer writes, the reader of the same task reads back. A reader never raises: what it cannot use becomes a
 problem of the reading. Sources of the formats: the AV-UIE targets and labels of the Crab release, `(x0,y0)` and
-`(x1,y1)` with or without `<obj>`, and those of Crab+, `[x0,y0,x1,y1]` and points `[x,y]`. Numbers in texts are of the picture that the
-model saw (`Canvas.model_size`); boxes of a reading are in pixels of the original frame. Several boxes, and saying that
-nothing is there, are ours.
+`(x1,y1)` with or without `<obj>`, and those of Crab+, `[x0,y0,x1,y1]` and points `[x,y]`. Numbers in
+texts are of the picture that the model saw (`Canvas.model_size`); those of a reading are in pixels of the original
+frame. Several boxes, and saying that nothing is there, are ours.
 """
 
 from __future__ import annotations
