@@ -18,8 +18,10 @@ from crab_core.families._base import Choice, Needs, Precision
 from crab_core.families.crab_network import CrabNetwork
 from crab_core.families.crab_quantized import load_quantized
 from crab_core.families.crab_text import Chat
-from crab_core.nn.crab import CrabModel, without_weights
-from crab_core.nn.crab_config import CrabConfig, ILoraConfig
+from crab_core.families.ilora_sizes import check_heads
+from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab_config import CrabConfig
+from crab_core.nn.stored import without_weights
 from crab_core.progress import Listener, ignore
 from crab_core.weights.folder import Header, read_header, read_tensors
 from crab_core.weights.release import Choices, Release
@@ -44,10 +46,10 @@ class CrabFamily:
         dtype = getattr(torch, precision.dtype)
         model = _empty_model(config, folder)
         if precision.quantize != "none" or header.quantized != "none":
-            load_quantized(model, folder, header, precision, lambda found: _check_heads(config.ilora, found, folder))
+            load_quantized(model, folder, header, precision, lambda found: check_heads(config.ilora, found, folder))
         else:
             tensors = read_tensors(folder, header, dtype)
-            _check_heads(config.ilora, tensors, folder)
+            check_heads(config.ilora, tensors, folder)
             model.load_tensors(tensors, str(folder))
         model.to(precision.device).eval().requires_grad_(False)
         return CrabNetwork(header.name, model, Chat.read(folder, config.system))
@@ -110,20 +112,6 @@ def _empty_model(config: CrabConfig, folder: Path) -> CrabModel:
 def _no_network(folder: Path, err: Exception) -> ModelError:
     told = f"the header in '{folder}' describes no Crab network: {err}"
     return ModelError(told, hint="Fetch or convert the model again.")
-
-
-def _check_heads(ilora: ILoraConfig | None, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
-    """The tensors' head count and rank are the truth; a header that says otherwise belongs to other weights."""
-    if ilora is None or not any(".ilora_" in name for name in tensors):
-        return  # what is lacking or too much is told by name when the tensors are loaded
-    from crab_core.nn.ilora import shape_of
-
-    if shape_of(tensors) != (ilora.heads, ilora.rank):
-        found = "{} heads of rank {}".format(*shape_of(tensors))
-        raise ModelError(
-            f"the weights in '{folder}' have {found}, their header says {ilora.heads} of rank {ilora.rank}",
-            hint="The header and the weights belong to different models: fetch both again.",
-        )
 
 
 FAMILY = CrabFamily()

@@ -20,8 +20,9 @@ from crab_core.families.crab_masks import TASK_CAPABILITY
 from crab_core.families.crab_sizes import config_for
 from crab_core.families.crab_tokens import ADDED_COUNT, tokenizer_files
 from crab_core.nn.capability import CAPABILITIES
-from crab_core.nn.crab import CrabModel, without_weights
+from crab_core.nn.crab import CrabModel
 from crab_core.nn.ilora import from_published
+from crab_core.nn.stored import without_weights
 from crab_core.progress import Listener, Note, ignore
 from crab_core.weights.folder import Header
 from crab_core.weights.lazy import LazyTensor, open_file

@@ -1,4 +1,4 @@
-"""A Crab network whose LLM has packed linears: loaded one layer at a time, and written as a folder of its own.
+"""A network whose LLM has packed linears: loaded one layer at a time, and written as a folder of its own.
 
 Memory never holds the LLM in full precision: a weight is read, packed and let go.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from crab_core.errors import ModelError, UsageError
-from crab_core.nn.crab import CrabModel, plain_name
+from crab_core.nn.stored import StoredModule
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.weights.folder import REPAIR, Header, check_files, read_header
 from crab_core.weights.lazy import LazyTensor, open_file
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Check = Callable[[Mapping[str, torch.Tensor]], None]
 
 
-def load_quantized(model: CrabModel, folder: Path, header: Header, precision: Precision, check: Check) -> None:
+def load_quantized(model: StoredModule, folder: Path, header: Header, precision: Precision, check: Check) -> None:
     """Fills a network without weights from its folder, the LLM's linears packed; `check` sees tensors without storage.
 
     Raises UsageError if the folder is packed in another way than asked for, what `load_tensors` raises for tensors
@@ -51,7 +51,7 @@ def load_quantized(model: CrabModel, folder: Path, header: Header, precision: Pr
         place.put(_packed(place, kind, dtype, precision.device, found[f"{name}.weight"], stats))
 
 
-def quantize_folder(model: CrabModel, folder: Path, kind: str, out: Path, on_progress: Listener = ignore) -> Header:
+def quantize_folder(model: StoredModule, folder: Path, kind: str, out: Path, on_progress: Listener = ignore) -> Header:
     """Writes the model of `folder` to `out` with the LLM's linears packed; `model` is its network without weights.
 
     The rest stays as it was stored. Raises UsageError if the model is packed already or `out` is taken.
@@ -95,10 +95,11 @@ def _weights(header: Header) -> list[str]:
     return [name for name in sorted(header.files) if name.endswith(".safetensors")]
 
 
-def _places(model: CrabModel) -> dict[str, Place]:
+def _places(model: StoredModule) -> dict[str, Place]:
     """The LLM's linears by the name that they have in a model folder."""
-    found = linears(model.llm)
-    return {plain_name(f"llm.{place.path}.weight").removesuffix(".weight"): place for place in found}
+    prefix, llm = model.decoder()
+    named = {f"{prefix}.{place.path}.weight": place for place in linears(llm)}
+    return {model.stored_name(key).removesuffix(".weight"): place for key, place in named.items()}
 
 
 def _unpacked_shapes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from crab_core.errors import ModelError
 from crab_core.families._base import OnText
@@ -83,13 +83,20 @@ class Chat:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
+class Decodes(Protocol):
+    """What turns ids into text."""
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of written ids, special tokens left out."""
+
+
 class Teller:
     """Hears ids from transformers' generate and tells the text in whole characters; all pieces make up the text.
 
     Only where a model writes bytes that are no text at all, a decoder may change its mind about what was told.
     """
 
-    def __init__(self, chat: Chat, on_text: OnText) -> None:
+    def __init__(self, chat: Decodes, on_text: OnText) -> None:
         self._chat, self._on_text = chat, on_text
         self._ids: list[int] = []
         self._told = 0

@@ -14,18 +14,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from crab_core.errors import ModelError, WeightsMismatch
 from crab_core.nn.capability import Capability, MaskConfig
 from crab_core.nn.crab_config import CrabConfig, ILoraConfig
 from crab_core.nn.qformer import Projector
+from crab_core.nn.stored import StoredModule
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig
@@ -43,7 +42,7 @@ LLM_OLD_KEYS = ("rope_theta", "rope_scaling", "torch_dtype", "model_type")  # wh
 TAG_STD = 0.02
 
 
-class CrabModel(nn.Module):
+class CrabModel(StoredModule):
     """The network that a config describes, with random weights.
 
     Attributes: `visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, `llm` (LlamaForCausalLM), and
@@ -117,70 +116,17 @@ class CrabModel(nn.Module):
         """Encoder tokens (S, n, D) with the embedding of their second (S,) added; as they are without time tags."""
         return _tagged(tokens, self.audio_tags, seconds)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """All tensors by the names that stand in a model folder: as if no adapter were wrapped around anything.
+    def decoder(self) -> tuple[str, nn.Module]:
+        """The LLM."""
+        return "llm", self.llm
 
-        `llm.model.layers.0.self_attn.q_proj.weight`, `...q_proj.ilora_A.weight`. A tied output layer is left out.
-        """
-        return {plain_name(key): tensor for key, tensor in self.state_dict().items() if key not in self._tied()}
-
-    def load_tensors(self, tensors: Mapping[str, torch.Tensor], where: str) -> None:
-        """Takes the tensors over (no copy) under the names of `tensors()`; floating ones should be of one dtype.
-
-        The names of a module's own state dict do as well. Raises WeightsMismatch if some are lacking or unknown,
-        ModelError if a shape differs.
-        """
-        tensors = {plain_name(key): tensor for key, tensor in tensors.items()}
-        self.check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, where)
-        self.take_tensors(tensors)
-
-    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-        """Raises WeightsMismatch if some of the network's tensors are lacking or unknown, ModelError for a shape."""
-        expected = self.tensors()
-        lacking, unknown = sorted(set(expected) - set(shapes)), sorted(set(shapes) - set(expected))
-        if lacking or unknown:
-            raise WeightsMismatch(where, lacking, unknown)
-        for name, shape in shapes.items():
-            if shape != tuple(expected[name].shape):
-                raise ModelError(
-                    f"'{name}' is {shape} in '{where}' but {tuple(expected[name].shape)} in its config",
-                    hint="The header and the weights belong to different models: fetch both again.",
-                )
-
-    def take_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Takes over some tensors under the names of `tensors()`, unchecked."""
-        own = {plain_name(key): key for key in self.state_dict() if key not in self._tied()}
-        self.load_state_dict({own[name]: tensor for name, tensor in tensors.items()}, strict=False, assign=True)
-        self.llm.tie_weights()
-
-    def _tied(self) -> tuple[str, ...]:
+    def tied(self) -> tuple[str, ...]:
+        """The output layer, if the LLM has it tied to its embeddings."""
         return ("llm.lm_head.weight",) if self.llm.config.tie_word_embeddings else ()
 
-
-@contextmanager
-def without_weights() -> Iterator[None]:
-    """Modules built inside have parameters without storage, to be filled by `load_tensors`; buffers are real.
-
-    Allocating and drawing random weights first would cost a 7B network minutes and twice its memory.
-    """
-    register = nn.Module.register_parameter
-
-    def register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        register(module, name, parameter)
-        if parameter is not None and not parameter.is_meta:
-            empty = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
-            module._parameters[name] = empty
-
-    nn.Module.register_parameter = register_empty
-    try:
-        yield
-    finally:
-        nn.Module.register_parameter = register
-
-
-def plain_name(key: str) -> str:
-    """The name without what an adapter's wrapper puts into it."""
-    return re.sub(r"\.(ilora_\w+)\.default\.", r".\1.", key.replace(".base_layer.", "."))
+    def tie(self) -> None:
+        """Makes the LLM's tied tables one."""
+        self.llm.tie_weights()
 
 
 def _llm_config(options: Mapping[str, Any]) -> LlamaConfig:

@@ -128,8 +128,8 @@ class CrabConfig:
         values = dict(document)
         for name, kind in _NESTED.items():
             if values.get(name) is not None:
-                values[name] = _build(kind, values[name], name)
-        return _build(cls, values, "config")
+                values[name] = build(kind, values[name], name)
+        return build(cls, values, "config")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -155,8 +155,8 @@ def _check_mask(mask: MaskConfig, visual: EncoderConfig, llm_width: int) -> None
         raise ValueError(f"mask layers must be among the visual encoder's {list(shown)}, got {list(mask.layers)}")
 
 
-def _build(kind: type[T], values: Any, where: str) -> T:
-    """The dataclass of these values, lists as tuples."""
+def build(kind: type[T], values: Any, where: str) -> T:
+    """The dataclass of these values, lists as tuples; raises ValueError for what it does not take."""
     if isinstance(values, kind):
         return values
     if not isinstance(values, Mapping):

@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crab_core.nn.crab import CrabModel, without_weights
+from crab_core.nn.crab import CrabModel
 from crab_core.nn.crab_config import CrabConfig
 from crab_core.nn.ilora import from_published, shape_of
 from crab_core.nn.splice import Row, Splicer
+from crab_core.nn.stored import without_weights
 from crab_core.weights.convert import rename, rename_all, rename_beats
 
 DATA = Path(__file__).parent / "data"

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from crab_core.errors import ModelError, WeightsMismatch
-from crab_core.nn.crab import CrabModel, without_weights
+from crab_core.nn.crab import CrabModel
 from crab_core.nn.crab_config import CrabConfig, EncoderConfig, ILoraConfig, MediaConfig
 from crab_core.nn.qformer import QFormerConfig
+from crab_core.nn.stored import without_weights
 
 QFORMER = {"layers": 1, "hidden": 16, "heads": 2, "ffn": 16, "out_width": 24}
 DOCUMENT = {
@@ -119,7 +120,7 @@ def test_unknown_encoders_are_refused():
 def test_the_small_network_imports_no_large_encoder():
     code = f"""
 import sys
-from crab_core.nn.crab import CrabModel, without_weights
+from crab_core.nn.crab import CrabModel
 from crab_core.nn.crab_config import CrabConfig
 CrabModel(CrabConfig.from_dict({DOCUMENT!r}))
 print([name for name in sys.modules if name.endswith(("nn.beats", "nn.clip", "modeling_clip", "bitsandbytes"))])

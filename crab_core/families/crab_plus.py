@@ -1,0 +1,72 @@
+"""The Crab+ family: a model folder becomes a network that wraps Qwen2.5-Omni's thinker.
+
+Source: Crab+ (arXiv 2603.04128).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crab_core.errors import ModelError
+from crab_core.families._base import Precision
+from crab_core.families.ilora_sizes import check_heads
+from crab_core.families.plus_network import PlusNetwork
+from crab_core.families.plus_text import PlusChat
+from crab_core.nn.plus import PlusModel
+from crab_core.nn.plus_config import PlusConfig
+from crab_core.nn.stored import without_weights
+from crab_core.weights.folder import read_header, read_tensors
+
+__all__ = ["FAMILY", "CrabPlusFamily"]
+
+
+@dataclass(frozen=True, slots=True)
+class CrabPlusFamily:
+    """Implements `families._base.Family`."""
+
+    name: str = "crab-plus"
+
+    def load(self, folder: Path, precision: Precision) -> PlusNetwork:
+        """The network of a model folder, in evaluation mode; all of it, adapters too, in the dtype that is asked for.
+
+        Raises ModelError if the header or a file is damaged or the header's numbers differ from the tensors',
+        WeightsMismatch if tensors are lacking or unknown.
+        """
+        header = read_header(folder)
+        config = config_of(header.config, folder)
+        model = empty_model(config, folder)
+        tensors = read_tensors(folder, header, getattr(torch, precision.dtype))
+        check_heads(config.ilora, tensors, folder)
+        model.load_tensors(tensors, str(folder))
+        model.to(precision.device).eval().requires_grad_(False)
+        return PlusNetwork(header.name, model, PlusChat.read(folder, config.system))
+
+
+def config_of(document: Mapping[str, Any], folder: Path) -> PlusConfig:
+    """The config in a header; raises ModelError naming the folder if it is impossible."""
+    try:
+        return PlusConfig.from_dict(document)
+    except (ValueError, TypeError) as err:
+        raise _no_network(folder, err) from err
+
+
+def empty_model(config: PlusConfig, folder: Path) -> PlusModel:
+    """The network of a config without weights; raises ModelError naming the folder if there can be none."""
+    try:
+        with without_weights():
+            return PlusModel(config)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, AttributeError, KeyError) as err:
+        raise _no_network(folder, err) from err
+
+
+def _no_network(folder: Path, err: Exception) -> ModelError:
+    told = f"the header in '{folder}' describes no Crab+ network: {err}"
+    return ModelError(told, hint="Fetch or convert the model again.")
+
+
+FAMILY = CrabPlusFamily()

@@ -1,0 +1,161 @@
+"""A loaded network of the Crab+ family: what it wants of a clip, how it looks and listens, how it writes.
+
+Source: Crab+ (arXiv 2603.04128); media parameters of its release, see `nn.plus_config.PlusMedia`.
+Letters: T steps of two frames, S stretches of sound, Q tokens, W width of the decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from crab_core.errors import ModelError, UsageError
+from crab_core.families._base import Encoded, Generated, OnText, Span
+from crab_core.families.crab_text import Teller
+from crab_core.families.plus_sights import PlusEncoded, Sights
+from crab_core.families.plus_text import PlusChat
+from crab_core.families.plus_view import spacing_s, view_of
+from crab_core.families.plus_writing import write
+from crab_core.nn.plus_media import log_mel
+from crab_core.nn.plus_positions import Grid, positions
+from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
+from crab_core.registry import TASKS
+from crab_core.types import Clip, Decoding, Medium, Prompt, View
+
+if TYPE_CHECKING:
+    from crab_core.nn.plus import PlusModel
+
+PER_SECOND = 25  # tokens of a second of sound
+UNKNOWN = ("avss",)  # a task whose answer this network has no words for
+PICTURE = "picture"  # the sight of tasks that are asked about one picture
+
+
+@dataclass(frozen=True)
+class PlusNetwork:
+    """Implements `families._base.Network`; `model` and `chat` are open to training, heads and evaluation."""
+
+    name: str
+    model: PlusModel
+    chat: PlusChat
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels at which frames should be decoded; None in the native profile."""
+        media = self.model.config.media
+        return (media.frame_px, media.frame_px) if media.profile == "published" else None
+
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """(width, height) of the picture in whose pixels boxes are told."""
+        return self.model.config.media.frame_px, self.model.config.media.frame_px
+
+    def view(self, task: str, duration_s: float) -> View:
+        """The frames and the sound that the network wants: see `plus_view.view_of`."""
+        return view_of(self.model.config.media, task, duration_s)
+
+    def sight(self, task: str) -> str:
+        """Tasks about pictures share encodings, and so do all others; raises ModelError for a task without words."""
+        if task in UNKNOWN:
+            raise ModelError(
+                f"the model '{self.name}' cannot do the task '{task}': Crab+ never learnt it",
+                hint="Import crab-7b with --avss FILE, or use s4, ms3 or ref-avs.",
+            )
+        return PICTURE if task in TASKS and TASKS[task].load().moment is not None else ""
+
+    def for_text(self, encoded: Encoded) -> Encoded:
+        """The same with all frames as a video, for a task that is about the clip."""
+        return encoded.with_video() if isinstance(encoded, PlusEncoded) else encoded
+
+    @torch.inference_mode()
+    def encode(self, clip: Clip, task: str) -> PlusEncoded:
+        """The clip as tokens: `video` (T, Q, W), or `image` (1, Q, W) for a task that is shown one picture, and
+        `audio` (S, Q, W); without those that it lacks."""
+        sights = Sights(self.model, clip.frames, spacing_s(clip.frame_times_s)) if clip.has_frames else None
+        features: dict[Medium, torch.Tensor] = {}
+        grids: dict[Medium, Grid] = {}
+        is_picture = self.sight(task) == PICTURE and len(clip.frames) == 1
+        if sights is not None and is_picture:
+            features["image"], grids["image"] = sights.picture(0)
+        elif sights is not None:
+            features["video"], grids["video"] = sights.video()
+        if clip.has_sound and len(clip.waveform):
+            tokens = self.model.hear(log_mel(clip.waveform).to(self.model.device))
+            features["audio"] = _by_second(tokens, len(clip.sound_windows_s))
+        return PlusEncoded(features, grids=grids, sights=sights)
+
+    def generate(
+        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> Generated:
+        """The text that follows the prompt, told in whole characters to `on_text`.
+
+        Raises UsageError if the prompt leaves no room for an answer.
+        """
+        return self._write([encoded], [prompt], decoding, on_text)[0]
+
+    def generate_batch(
+        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
+    ) -> list[Generated]:
+        """One text a prompt; sampled texts are written one after another, so that each depends on its seed alone."""
+        if decoding.temperature > 0:
+            return [self.generate(one, prompt, decoding) for one, prompt in zip(encoded, prompts, strict=True)]
+        return self._write(encoded, prompts, decoding, None) if prompts else []
+
+    def spliced(self, encoded: Sequence[Encoded], ids: Sequence[Sequence[int]]) -> tuple[Spliced, torch.Tensor]:
+        """Rows of ids with their media in place, padded on the left, and where their tokens stand: (3, B, L)."""
+        rows = [Row(row, len(row), one.features) for row, one in zip(ids, encoded, strict=True)]
+        spliced = Splicer(self.chat.placeholders, self.chat.pad_id)(rows, self.model.embed)
+        length, per_second = spliced.embeds.shape[1], self.model.per_second
+        grids = [one.grids if isinstance(one, PlusEncoded) else {} for one in encoded]
+        stands = [positions(one, length, grid, per_second) for one, grid in zip(spliced.stretches, grids, strict=True)]
+        return spliced, torch.stack(stands, dim=1).to(self.model.device)
+
+    def _write(
+        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding, on_text: OnText | None
+    ) -> list[Generated]:
+        with torch.inference_mode():
+            spliced, stands = self.spliced(encoded, [self.chat.prompt_ids(prompt) for prompt in prompts])
+            asked = self._allowed(decoding, spliced.embeds.shape[1])
+            teller = Teller(self.chat, on_text) if on_text is not None else None
+            heard = None if teller is None else lambda told: teller.put(torch.tensor(told))
+            args = (spliced.embeds, spliced.attention_mask, stands, asked, self.chat.end_ids)
+            written = write(self.model, *args, heard)
+        if teller is not None:
+            teller.end()
+        return [
+            self._generated(row, one, decoding.max_new_tokens)
+            for row, one in zip(written, spliced.stretches, strict=True)
+        ]
+
+    def _allowed(self, decoding: Decoding, length: int) -> Decoding:
+        """The decoding with as many new tokens as the positions leave."""
+        places = int(self.model.text.config.max_position_embeddings)
+        if length >= places:
+            raise UsageError(
+                f"the prompt takes {length} places of the model's {places}", hint="Ask a shorter question."
+            )
+        return replace(decoding, max_new_tokens=min(decoding.max_new_tokens, places - length))
+
+    def _generated(self, written: list[int], stretches: Sequence[Stretch], asked: int) -> Generated:
+        """One row's text up to its end, with spans counted without padding; `asked` tokens were allowed."""
+        ends = [place for place, token in enumerate(written) if token in self.chat.end_ids]
+        ids = written[: ends[0]] if ends else written
+        cut = "length" if len(written) >= asked else "positions"
+        first = stretches[0].start
+        return Generated(
+            text=self.chat.decode(ids),
+            token_ids=tuple(ids),
+            spans=tuple(Span(s.kind, s.start - first, s.end - first, s.index) for s in stretches),
+            prompt_tokens=stretches[-1].end - first,
+            stopped="eos" if ends else cut,
+        )
+
+
+def _by_second(tokens: torch.Tensor, windows: int) -> torch.Tensor:
+    """Tokens (n, W) as (S, Q, W): by window, else by second, else in one piece."""
+    count = len(tokens)
+    if windows and count % windows == 0:
+        return tokens.unflatten(0, (windows, -1))
+    return tokens.unflatten(0, (count // PER_SECOND, -1)) if count % PER_SECOND == 0 else tokens[None]
