@@ -7,8 +7,9 @@ CrabError
 │   └── AudioMissing     a task listens and there is nothing to hear
 ├── ModelError       4   a model is unknown, or its weights are missing, damaged or mismatched
 │   └── WeightsMismatch  tensors are lacking or unknown
-└── ResourceError    5   memory or disk ran out
-    └── MissingExtra     an optional package is not installed (exit code 2)
+├── ResourceError    5   memory or disk ran out
+│   └── MissingExtra     an optional package is not installed (exit code 2)
+└── Diverged         1   a training's loss is no number any more
 """
 
 from __future__ import annotations
@@ -90,3 +91,9 @@ class ResourceError(CrabError):
     """Memory or disk ran out."""
 
     exit_code = 5
+
+
+class Diverged(CrabError):
+    """The loss of a training is no number any more."""
+
+    exit_code = 1

@@ -26,6 +26,7 @@ RUN: Mapping[str, str] = {
     "profile": "the wording that the header says the model learnt; `moment` for tasks about single pictures",
     "seed": "of the first weights and of the order of everything",
     "threads": "of torch; 0 leaves torch's own choice",
+    "keep": "how many of the last checkpoints `step-N` stay",
 }
 DATA: Mapping[str, str] = {
     "clips": "how many clips of the split `train` are rendered",

@@ -10,6 +10,9 @@ import typer
 from crab_cli import options
 from crab_cli.bars import bars
 from crab_cli.output import Output
+from crab_core.errors import UsageError
+
+RESUMES = ("auto", "never")
 
 
 def command(
@@ -23,7 +26,13 @@ def command(
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Where the run lives.", show_default="runs/<config name>"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on where a killed run was.")] = True,
+    resume: Annotated[
+        str,
+        typer.Option(
+            "--resume", metavar="auto|never", help="Go on where a killed run was, or refuse a folder with a run."
+        ),
+    ] = "auto",
+    no_resume: Annotated[bool, typer.Option("--no-resume", help="The same as --resume never.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings and show the stages only.")] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -41,6 +50,9 @@ def command(
     from crab_core.config import load_config
     from crab_core.train.settings import TrainSettings
 
+    if resume not in RESUMES:
+        raise UsageError(f"--resume '{resume}' is neither of {' and '.join(RESUMES)}", hint="Leave it out to go on.")
+    goes_on = resume == "auto" and not no_resume
     output = Output(quiet=quiet, verbose=verbose)
     settings = load_config(TrainSettings, config, overrides)
     if dry_run:
@@ -51,5 +63,5 @@ def command(
     from crab_core.train.loop import run
 
     with bars(output) as listen:
-        folder = run(config, overrides, out=out or Path("runs") / config.stem, resume=resume, on_progress=listen)
+        folder = run(config, overrides, out=out or Path("runs") / config.stem, resume=goes_on, on_progress=listen)
     typer.echo(folder)

@@ -1,1 +1,1 @@
-"""Training: stages as data, samples from memory, transformers' Trainer."""
+"""Training: stages as data, batches as functions of the step, a loop that resumes exactly, model folders out."""

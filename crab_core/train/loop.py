@@ -7,7 +7,7 @@ last checkpoint, rendered clips and encoder features from the cache.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,11 +18,12 @@ import torch
 from crab_core.config import load_config
 from crab_core.errors import UsageError
 from crab_core.progress import Listener, Note, ignore
+from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.features import Features, encode_pool, project
 from crab_core.train.pool import Pool, PoolPlan, open_pool
 from crab_core.train.settings import Stage, TrainSettings
 from crab_core.train.targets import THINGS, DenseTargets, dense_targets
-from crab_core.train.trainer import train_stage
+from crab_core.train.trainer import StageLoop, Work
 from crab_core.world.bank import load_bank
 from crab_core.world.classes import SOUNDING
 from crab_core.world.scene import Scene, fingerprint
@@ -94,25 +95,46 @@ class Training:
             model = add_ilora(model, stage.ilora)
         trained = only_train(model, stage.train)
         self.on_progress(Note(f"stage '{stage.name}': {trained / 1e6:.2f} M parameters learn, {stage.steps} steps"))
-        module, make_batch = self.task_of(model, stage)
         began = time.monotonic()
-        curve = train_stage(
-            module,
+
+        def write(folder: Path, curve: Sequence[Mapping[str, float]]) -> None:
+            facts = {
+                "stage": stage.name,
+                "seconds": round(time.monotonic() - began),
+                "generator": fingerprint(load_bank()),
+                "curve": curve,
+            }
+            write_model(model, self.tokenizer, folder, self.settings, facts)
+
+        loop = StageLoop(
+            self.work(model, stage),
             stage,
-            make_batch,
-            self.out / "checkpoints" / stage.name,
+            self.checkpoints,
+            write,
+            offset=self.offset(stage),
             seed=self.settings.seed,
-            resume=self.resume,
             on_progress=self.on_progress,
         )
-        model.eval()
-        facts = {
-            "stage": stage.name,
-            "seconds": round(time.monotonic() - began),
-            "generator": fingerprint(load_bank()),
-            "curve": curve,
-        }
-        write_model(model, self.tokenizer, self.stage_folder(stage), self.settings, facts)
+        write(self.stage_folder(stage), loop.run(resume=self.resume))
+
+    def offset(self, stage: Stage) -> int:
+        """How many steps the stages before this one have."""
+        before = self.settings.stages[: self.settings.stages.index(stage)]
+        return sum(one.until or one.steps for one in before)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of the run."""
+        return Checkpoints(self.out, self.settings.keep, self.on_progress)
+
+    def work(self, model: CrabModel, stage: Stage) -> Work:
+        """What a stage learns from, by the number of its step."""
+        module, make_batch = self.task_of(model, stage)
+
+        def items(step: int) -> list[int]:
+            return list(range(step * stage.batch, (step + 1) * stage.batch))
+
+        return Work(module, lambda step: [make_batch(items(step))], lambda step: [f"item {one}" for one in items(step)])
 
     def task_of(self, model: CrabModel, stage: Stage) -> tuple[torch.nn.Module, Any]:
         """The module that learns in a stage and what makes its batches."""

@@ -78,7 +78,7 @@ class Stage:
             raise ValueError("; ".join(mistakes))
 
     def _wrong_names(self) -> Iterator[str]:
-        if not re.fullmatch(r"\w[\w-]*", self.name) or self.name in TAKEN:
+        if not re.fullmatch(r"(?!step-)\w[\w-]*", self.name) or self.name in TAKEN:
             yield f"name: a folder is called like the stage, which '{self.name}' cannot be"
         yield from (f"train: no part is called '{part}'" for part in self.train if part not in PARTS)
         if not self.train:
@@ -125,6 +125,7 @@ class TrainSettings:
     profile: str = "train"
     seed: int = 0
     threads: int = 0
+    keep: int = 1
 
     def __post_init__(self) -> None:
         from crab_core.nn.crab_config import CrabConfig
@@ -135,6 +136,8 @@ class TrainSettings:
         CrabConfig.from_dict({**self.network, "llm": llm})  # its mistakes are told with the others
         if self.seed < 0 or self.threads < 0:
             raise ValueError(f"seed and threads must not be negative, got {self.seed, self.threads}")
+        if self.keep < 1:
+            raise ValueError(f"keep must be at least 1, got {self.keep}")
         if self.profile not in PROFILES:
             raise ValueError(f"profile: no wording is called '{self.profile}', there are {', '.join(PROFILES)}")
         unknown = [task for task in self.tasks if task not in TASK_NAMES]

@@ -1,165 +1,142 @@
-"""transformers' Trainer for one stage: batches made by a function of the step, checkpoints that resume, progress told.
+"""The loop of one stage: batches made by a function of the step, one step of the optimizer each, checkpoints.
 
-A batch is a pure function of (seed, item numbers), and items are visited in order, so that a run that was killed and
-resumed sees exactly the batches of an uninterrupted one.
+Everything that a step does is a function of the seed, the step and the weights (dropout is seeded anew at every step),
+so that a run that was killed and resumed ends with the very weights of an uninterrupted one. A loop of our own and not
+transformers' Trainer, whose checkpoints are no model folders and are not written in one step (docs/design.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
-from crab_core.progress import Listener, Progress
+from crab_core.errors import Diverged, UsageError
+from crab_core.progress import Listener
+from crab_core.train.checkpoints import Checkpoints, State
 from crab_core.train.optimizer import make_optimizer
+from crab_core.train.reports import Reports
 from crab_core.train.settings import Stage
 
-WEIGHTS = "stage.safetensors"
-MakeBatch = Callable[[list[int]], Mapping[str, Any]]
+Batch = Mapping[str, Any]
+LARGEST_NORM = 1.0
+SEED_STRIDE = 1_000_003
 
 
-class Numbers(Dataset[int]):
-    """The numbers 0 .. length-1: what an item holds is decided by the function that makes the batch."""
+@dataclass(frozen=True)
+class Work:
+    """What a stage learns from.
 
-    def __init__(self, length: int) -> None:
-        self.length = length
+    `module(**batch)` gives `loss`, a mean over the batch, and further values to report; `pieces(step)` are the batches
+    whose mean losses make up a step; `ids(step)` names what is in them.
+    """
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
-class Telling(TrainerCallback):
-    """Passes loss and extras on to a listener, and keeps the curve."""
-
-    def __init__(self, stage: str, on_progress: Listener) -> None:
-        self.stage, self.on_progress = stage, on_progress
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
-    ) -> None:
-        """One line for each report of the Trainer."""
-        if logs and "loss" in logs:
-            shown = {key: value for key, value in logs.items() if key not in ("epoch", "grad_norm")}
-            detail = " ".join(f"{key} {float(value):.4g}" for key, value in shown.items())
-            self.on_progress(Progress(self.stage, state.global_step, state.max_steps, "steps", detail))
+    module: nn.Module
+    pieces: Callable[[int], Sequence[Batch]]
+    ids: Callable[[int], Sequence[str]]
 
 
-class Until(TrainerCallback):
-    """Ends a stage after `steps`, wherever its schedule is."""
+@dataclass
+class StageLoop:
+    """Trains one stage in place; `offset` is how many steps the stages before it had, `write_model(folder, curve)`
+    writes the model as it is.
+    """
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    work: Work
+    stage: Stage
+    checkpoints: Checkpoints
+    write_model: Callable[[Path, Sequence[Mapping[str, float]]], None]
+    offset: int
+    seed: int
+    on_progress: Listener
+    reports: Reports = field(init=False)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Asks the Trainer to stop, and to save, so that a resumed run knows."""
-        if state.global_step >= self.steps:
-            control.should_training_stop = control.should_save = True
+    def __post_init__(self) -> None:
+        stage = self.stage
+        self.end = stage.until or stage.steps
+        self.reports = Reports(stage.name, self.end, max(1, min(50, stage.steps // 5)), self.on_progress)
+        self.optimizer = make_optimizer(
+            self.work.module, stage.optimizer, stage.rate, stage.matrix_rate, stage.weight_decay
+        )
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
+    def run(self, *, resume: bool) -> list[dict[str, float]]:
+        """Goes from the last checkpoint, if there is one, to the stage's last step; gives the curve.
 
-class StageTrainer(Trainer):
-    """A Trainer that visits items in order, logs a stage's extras and saves tied weights once."""
+        Raises Diverged for a loss that is no number, ResourceError if a checkpoint cannot be written, UsageError if
+        the checkpoint is of other weights.
+        """
+        done = self._restore(self.checkpoints.last(self.offset, self.offset + self.end)) if resume else 0
+        self.work.module.train()
+        for step in range(done, self.end):
+            self._step(step)
+            self.reports.step(step + 1)
+            if (step + 1) % self.stage.save_every == 0 or step + 1 == self.end:
+                self._save(step + 1)
+        return self.reports.curve
 
-    extras: dict[str, list[float]]
+    def _step(self, step: int) -> None:
+        torch.manual_seed(self.seed * SEED_STRIDE + self.offset + step)
+        factor = rate_factor(step, self.stage.steps, min(self.stage.warmup, max(1, self.stage.steps // 5)))
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.zero_grad()
+        pieces = self.work.pieces(step)
+        for batch in pieces:
+            told = self.work.module(**batch)
+            (told["loss"] / len(pieces)).backward()
+            self.reports.add({name: float(value.detach()) for name, value in told.items()})
+        self._check(step, self.reports.loss_of_step(len(pieces)))
+        norm = nn.utils.clip_grad_norm_(self.work.module.parameters(), LARGEST_NORM)
+        self.optimizer.step()
+        self.reports.set(grad_norm=float(norm), learning_rate=self.optimizer.param_groups[0]["lr"])
 
-    def compute_loss(self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        """The stage's own loss; its other values are averaged into the next report."""
-        told = model(**inputs)
-        extras = self.__dict__.setdefault("extras", {})
-        for name, value in told.items():
-            if name != "loss":
-                extras.setdefault(name, []).append(float(value))
-        return (told["loss"], told) if return_outputs else told["loss"]
+    def _check(self, step: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            ids = self.work.ids(step)
+            some = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+            raise Diverged(
+                f"the loss is {loss} at step {step + 1} of stage '{self.stage.name}', in the batch of {some}",
+                hint=f"Lower the rate, or look at these samples. {self.checkpoints.last_told()}",
+            )
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the averages of the extras since the last report."""
-        extras = self.__dict__.setdefault("extras", {})
-        if "loss" in logs:
-            logs.update({name: sum(values) / len(values) for name, values in extras.items() if values})
-            extras.clear()
-        super().log(logs, *args, **kwargs)
+    def _save(self, done: int) -> None:
+        weights = {name: tensor.detach().cpu() for name, tensor in _kept(self.work.module)}
+        state = {"weights": weights, "optimizer": self.optimizer.state_dict(), "reports": self.reports.state()}
+        self.checkpoints.save(self.offset + done, lambda folder: self.write_model(folder, self.reports.curve), state)
 
-    # The three below are the Trainer's own extension points; their names begin with an underscore there.
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
-
-    def _save(self, output_dir: str | None = None, state_dict: Mapping[str, torch.Tensor] | None = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.detach().contiguous() for name, tensor in self.model.named_parameters()}
-        tensors |= {name: tensor.detach().contiguous() for name, tensor in self.model.named_buffers()}
-        save_file(tensors, folder / WEIGHTS)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        self.load_weights(Path(resume_from_checkpoint))
-
-    def load_weights(self, checkpoint: Path) -> None:
-        """Takes the weights of a checkpoint over, strictly."""
-        tensors = load_file(checkpoint / WEIGHTS)
-        named = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+    def _restore(self, state: State | None) -> int:
+        """Takes a checkpoint over; gives the steps that are done."""
+        if state is None:
+            return 0
+        own = dict(_kept(self.work.module))
+        if own.keys() != state["weights"].keys():
+            raise UsageError(
+                f"the checkpoint '{self.checkpoints.folder(state['step'])}' is of other weights than the run's",
+                hint="Start again in another folder: --out DIR",
+            )
         with torch.no_grad():
-            for name, tensor in named.items():
-                tensor.copy_(tensors[name])
+            for name, tensor in own.items():
+                tensor.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.reports.take(state["reports"])
+        return int(state["step"]) - self.offset
 
 
-def train_stage(
-    module: nn.Module,
-    stage: Stage,
-    make_batch: MakeBatch,
-    folder: Path,
-    *,
-    seed: int,
-    resume: bool,
-    on_progress: Listener,
-) -> list[dict[str, float]]:
-    """Trains `module` in place as the stage says and gives the curve; checkpoints lie in `folder`."""
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch,
-        learning_rate=stage.rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=min(stage.warmup, max(1, stage.steps // 5)),
-        max_grad_norm=1.0,
-        logging_steps=max(1, min(50, stage.steps // 5)),
-        save_steps=stage.save_every,
-        save_total_limit=1,
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        use_cpu=not torch.cuda.is_available(),
-        seed=seed,
-        data_seed=seed,
-        dataloader_pin_memory=False,
-    )
-    trainer = StageTrainer(
-        model=module,
-        args=arguments,
-        optimizers=(
-            make_optimizer(module, stage.optimizer, stage.rate, stage.matrix_rate, stage.weight_decay),
-            None,
-        ),
-        train_dataset=Numbers(stage.steps * stage.batch),
-        data_collator=make_batch,
-        callbacks=[Telling(stage.name, on_progress)],
-    )
-    from transformers.trainer_callback import PrinterCallback
+def rate_factor(step: int, steps: int, warmup: int) -> float:
+    """What the highest rate is multiplied by: a rise along a line, then half a cosine down to 0."""
+    if step < warmup:
+        return step / max(1, warmup)
+    progress = (step - warmup) / max(1, steps - warmup)
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
 
-    trainer.remove_callback(PrinterCallback)
-    last = get_last_checkpoint(str(folder)) if resume and folder.is_dir() else None
-    end = stage.until or stage.steps
-    trainer.add_callback(Until(end))
-    if last is not None and int(last.rpartition("-")[2]) >= end:
-        trainer.load_weights(Path(last))  # killed between the last step and the model folder
-    else:
-        trainer.train(resume_from_checkpoint=last)
-    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+def _kept(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """What a checkpoint keeps exactly: parameters that learn, and buffers."""
+    yield from ((name, one) for name, one in module.named_parameters() if one.requires_grad)
+    yield from module.named_buffers()

@@ -60,7 +60,8 @@ def test_a_frozen_encoder_keeps_its_statistics(tiny_run: Path) -> None:
 
 
 def test_a_stage_may_end_before_its_schedule(tiny_run: Path) -> None:
-    assert [path.name for path in (tiny_run / "checkpoints/words").iterdir()] == ["checkpoint-2"]
+    steps = [entry["step"] for entry in read_header(tiny_run / "words").training["curve"]]
+    assert steps == [1, 2]
 
 
 def test_a_stage_that_was_killed_before_its_folder_was_written_is_only_written(
@@ -68,11 +69,11 @@ def test_a_stage_that_was_killed_before_its_folder_was_written_is_only_written(
 ) -> None:
     out = tmp_path / "killed"
     shutil.copytree(tiny_run, out)
-    shutil.rmtree(out / "words")
+    shutil.rmtree(out / "model")
     told: list[Progress | Note] = []
     run(tiny_config, out=out, on_progress=told.append)
-    assert not any(isinstance(one, Progress) and one.stage == "words" for one in told)
-    whole, again = (load_file(folder / "words/model.safetensors") for folder in (tiny_run, out))
+    assert not any(isinstance(one, Progress) and one.stage == "joint" for one in told)
+    whole, again = (load_file(folder / "model/model.safetensors") for folder in (tiny_run, out))
     assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
@@ -80,7 +81,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny_run: Path, tiny_config: P
     out = tmp_path / "killed"
     shutil.copytree(tiny_run, out)
     shutil.rmtree(out / "model")
-    shutil.rmtree(out / "checkpoints")
+    shutil.rmtree(out / "step-18")
 
     def kill_at_step_five(told: Progress | Note) -> None:
         if isinstance(told, Progress) and told.stage == "joint" and told.done >= 5:
@@ -88,12 +89,18 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny_run: Path, tiny_config: P
 
     with pytest.raises(Stop):
         run(tiny_config, out=out, on_progress=kill_at_step_five)
-    assert sorted(path.name for path in (out / "checkpoints/joint").iterdir()) == ["checkpoint-4"]
+    assert [path.name for path in out.glob("step-*")] == ["step-16"]
     run(tiny_config, out=out)
     whole, resumed = (load_file(folder / "model/model.safetensors") for folder in (tiny_run, out))
     assert whole.keys() == resumed.keys()
     for name, tensor in whole.items():
         assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_checkpoint_is_a_model_folder(tiny_run: Path) -> None:
+    assert verify(tiny_run / "step-18").name == "tiny"
+    whole, last = (load_file(folder / "model.safetensors") for folder in (tiny_run / "model", tiny_run / "step-18"))
+    assert all(torch.equal(tensor, last[name]) for name, tensor in whole.items())
 
 
 def test_a_finished_run_is_not_done_again(tiny_run: Path, tiny_config: Path) -> None:
