@@ -96,7 +96,7 @@ class Check:
     def _count(self, sample: Sample) -> None:
         self.samples += 1
         self.splits[sample.split] += 1
-        for key in ("questions", "events", "frames", "expressions", "captions", "targets"):
+        for key in ("questions", "events", "frames", "expressions", "captions", "targets", "labels"):
             self.annotated[key] += len(getattr(sample, key) or ())
 
     def _name(self, sample: Sample) -> Iterator[Told]:
@@ -104,7 +104,7 @@ class Check:
         if first != sample.line:
             yield "id", f"the id '{sample.id}' is that of line {first} too"
         annotations = (sample.questions, sample.events, sample.frames, sample.expressions, sample.captions)
-        if all(one is None for one in (*annotations, sample.targets)):
+        if all(one is None for one in (*annotations, sample.targets, sample.labels)):
             yield "line", "nothing is annotated"
 
     def _labels(self, sample: Sample) -> Iterator[Told]:
@@ -118,7 +118,7 @@ class Check:
 
     def _files(self, sample: Sample) -> Iterator[Told]:
         """Bad paths and missing media."""
-        for name in (sample.file, sample.audio):
+        for name in (sample.file, sample.audio, *sample.choices):
             if name is None:
                 continue
             try:

@@ -17,9 +17,9 @@ MOST_PIXELS = 1 << 26  # of a mask or a map: a line of text may claim any size
 TRACKS = ("audio", "visual", "both")
 KEYS = (
     "schema", "id", "file", "audio", "split", "tasks", "seconds", "size", "questions", "events", "frames",
-    "expressions", "captions", "targets",
+    "expressions", "captions", "targets", "labels", "choices",
 )  # fmt: skip
-_QUESTION = ("id", "question", "answer", "type", "modality", "template", "target")
+_QUESTION = ("id", "question", "answer", "type", "modality", "template", "target", "options")
 _EVENT = ("label", "start_s", "end_s", "track")
 _FRAME = ("time_s", "tasks", "boxes", "masks", "classes")
 _EXPRESSION = ("id", "text", "time_s", "mask")
@@ -29,7 +29,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and its true answer; `target` is the text that a model may learn to write."""
+    """A question and its true answer, which is one of `options` if there are any.
+
+    `target` is the text that a model may learn to write.
+    """
 
     question: str
     answer: str
@@ -38,6 +41,7 @@ class Question:
     modality: str = ""
     template: str = ""
     target: str = ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Sample:
     """A clip and what is true about it; `line` is where it stands in its file.
 
     `tasks`, if any are named, are the only ones that the line is for. `size` is (width, height) of the frame.
+    `labels` are true answers by task, where a task asks a clip one thing; `choices` are files of which one matches.
     `is_generated` tells clips of the generated world, whose scores compare with no paper's.
     """
 
@@ -95,6 +100,8 @@ class Sample:
     expressions: tuple[Expression, ...] | None = None
     captions: tuple[str, ...] | None = None
     targets: Mapping[str, str] | None = None
+    labels: Mapping[str, str] | None = None
+    choices: tuple[str, ...] = ()
     is_generated: bool = False
 
     def is_for(self, task: str) -> bool:
@@ -137,6 +144,8 @@ def read_sample(document: Mapping[str, Any], line: int = 0) -> Sample:
         expressions=reader.several("expressions", _expression),
         captions=reader.texts("captions"),
         targets=reader.mapping("targets"),
+        labels=reader.mapping("labels"),
+        choices=reader.texts("choices") or (),
     )
     if reader.mistakes:
         raise SampleError(reader.mistakes)
@@ -237,7 +246,8 @@ class _Reader:
 def _question(reader: _Reader) -> Question:
     reader.only(_QUESTION)
     asked, answer = reader.text("question", required=True), reader.text("answer", required=True)
-    return Question(asked, answer, **{key: reader.text(key) for key in _QUESTION if key not in ("question", "answer")})
+    texts = {key: reader.text(key) for key in _QUESTION if key not in ("question", "answer", "options")}
+    return Question(asked, answer, **texts, options=reader.texts("options") or ())
 
 
 def _event(reader: _Reader) -> Event:

@@ -41,8 +41,10 @@ def of_world_row(row: Mapping[str, Any], line: int = 0) -> Sample:
 
 
 def _question(one: Mapping[str, Any]) -> Question:
-    keys = ("question", "answer", "type", "modality", "template", "target")
-    return Question(**{key: str(one[key]) for key in keys})
+    asked, answer, type_, modality, template, target = (
+        str(one[key]) for key in ("question", "answer", "type", "modality", "template", "target")
+    )
+    return Question(asked, answer, type=type_, modality=modality, template=template, target=target)
 
 
 def _events(row: Mapping[str, Any]) -> Iterator[Event]:

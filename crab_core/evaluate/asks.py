@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from crab_core.data.places import inside
 from crab_core.data.sample import Expression, Frame, Question, Sample
 from crab_core.errors import UsageError
+from crab_core.tasks.matching import CANDIDATES
 
-EVAL_TASKS = ("avqa", "ave", "avvp", "avcap", "arig", "ssl", "s4", "ms3", "avss", "ref-avs")
+LABEL_TASKS = ("emotion", "action", "a2v", "v2a")  # one true word a clip
+EVAL_TASKS = (
+    "avqa", "ave", "avvp", "avcap", "arig", "ssl", "s4", "ms3", "avss", "ref-avs",
+    "avqa-options", "unav", *LABEL_TASKS,
+)  # fmt: skip
+MATCHING = ("a2v", "v2a")
 MASK_TASKS = ("s4", "ms3", "avss", "ref-avs")
 
 
@@ -28,6 +35,12 @@ class Ask:
         """What is asked in words, None for a task that needs none."""
         return self.asked.question if self.asked else self.expression.text if self.expression else None
 
+    def choices(self, task: str) -> tuple[str, ...]:
+        """What is to be chosen from: the question's options, or the files that a task compares."""
+        if task in MATCHING:
+            return tuple(str(inside(self.root, name)) for name in self.sample.choices)
+        return self.asked.options if self.asked and task == "avqa-options" else ()
+
     @property
     def time_s(self) -> float | None:
         """The moment that is asked about, None for the whole clip."""
@@ -45,8 +58,13 @@ def asks(task: str, sample: Sample, root: Path) -> Iterator[Ask]:
         return
     if task == "avqa":
         yield from (Ask(sample, root, asked=one) for one in sample.questions or ())
-    elif task in ("ave", "avvp"):
-        if sample.events is not None and (task == "avvp" or any(event.track == "both" for event in sample.events)):
+    elif task == "avqa-options":
+        yield from (Ask(sample, root, asked=one) for one in sample.questions or () if one.options)
+    elif task in LABEL_TASKS:
+        if task in (sample.labels or {}) and (task not in MATCHING or len(sample.choices) == CANDIDATES):
+            yield Ask(sample, root)
+    elif task in ("ave", "avvp", "unav"):
+        if sample.events is not None and (task != "ave" or any(event.track == "both" for event in sample.events)):
             yield Ask(sample, root)
     elif task == "avcap":
         if sample.captions:

@@ -13,13 +13,13 @@ from typing import Any
 
 from crab_core.data.sample import label_key
 from crab_core.errors import MissingExtra, UsageError
-from crab_core.evaluate import boxes, captions, masks, published, semantic
-from crab_core.evaluate.asks import Ask, seconds_of
+from crab_core.evaluate import boxes, captions, classes, masks, parsing, published, semantic, unread
+from crab_core.evaluate.asks import LABEL_TASKS, Ask, seconds_of
 from crab_core.evaluate.baselines import fit_majority, nothing, whole_clip
 from crab_core.evaluate.bootstrap import Counts, score
 from crab_core.evaluate.predictions import Prediction
 from crab_core.evaluate.report import Line, Table
-from crab_core.evaluate.rows import EventRow, QaRow
+from crab_core.evaluate.rows import EventRow, LabelRow, QaRow
 from crab_core.evaluate.sights import box_row, mask_row, semantic_row
 from crab_core.evaluate.tables import score_answers, score_localization, score_parsing
 
@@ -36,6 +36,7 @@ PAPER: Mapping[tuple[str, str], float] = MappingProxyType(
         ("ms3", "mIoU"): 0.5821,
     }
 )
+PLACED = ("s4", "ms3", "ref-avs")  # tasks whose masks may be drawn from places in a text
 Metrics = Mapping[str, Callable[[Sequence[Any]], Counts]]
 
 
@@ -46,6 +47,7 @@ class Scored:
     task: str
     rows: list[Any] = field(default_factory=list)
     texts: list[Any] = field(default_factory=list)
+    told: list[unread.Told] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_generated: bool = False
@@ -55,8 +57,15 @@ class Scored:
         self.rows.append(_row(self.task, ask, told or Prediction()))
         if self.task in ("avqa", "ave"):
             self.texts.append(_text(self.task, ask, told or Prediction()))
+        if self.task in PLACED and ask.time_s is not None:
+            self.told.append(unread.told_by(self.task, told.text if told else "", ask.time_s))
         self.splits.append(ask.sample.split)
         self.is_generated |= ask.sample.is_generated
+
+    @property
+    def is_placed(self) -> bool:
+        """True if masks were drawn from places in texts: then what texts could not be read is told."""
+        return any(one.has_place for one in self.told)
 
     def tables(self) -> tuple[Table, ...]:
         """The task's tables, with a paper's numbers unless clips were generated; raises UsageError without a row."""
@@ -71,7 +80,9 @@ def _row(task: str, ask: Ask, told: Prediction) -> Any:
     if ask.asked is not None:
         asked = ask.asked
         return QaRow(clip, asked.template, asked.type, asked.modality, told.answer, asked.answer)
-    if task in ("ave", "avvp"):
+    if task in LABEL_TASKS:
+        return LabelRow(clip, told.answer, (ask.sample.labels or {})[task])
+    if task in ("ave", "avvp", "unav"):
         true = tuple(event for event in ask.sample.events or () if task == "avvp" or event.track == "both")
         return EventRow(clip, seconds_of(ask.sample), told.events, true)
     if task == "avcap":
@@ -97,13 +108,18 @@ def _answers(scored: Scored) -> Iterator[Table]:
     majority = fit_majority((_kind(row), row.truth) for row in scored.rows)
     told = [replace(row, predicted=majority.answer(_kind(row))) for row in scored.rows]
     table = score_answers(scored.rows, {"majority": told}, "AVQA")
-    lines = [line for line in table.lines if not line.name.endswith((" ", ", ")) and not line.name.startswith(", ")]
+    lines = [*_named(table.lines)]
     if all(row.truth.strip().lower() in published.ANSWERS for row in scored.texts):
         try:
             lines.append(_line("all, published scorer", published.answer_accuracy, scored.texts))
         except UsageError as err:
             scored.notes.append(err.message)
     yield Table(table.title, tuple(lines))
+
+
+def _named(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """The lines of groups that have a name."""
+    return tuple(line for line in lines if not line.name.endswith((" ", ", ")) and not line.name.startswith(", "))
 
 
 def _kind(row: QaRow) -> str:
@@ -131,6 +147,32 @@ def _parsing(scored: Scored) -> Iterator[Table]:
 
 def _without_senses(scored: Scored) -> Mapping[str, Sequence[EventRow]]:
     return {"whole clip": whole_clip(scored.rows), "nothing": nothing(scored.rows)}
+
+
+def _options(scored: Scored) -> Iterator[Table]:
+    majority = fit_majority((_kind(row), row.truth) for row in scored.rows)
+    told = [replace(row, predicted=majority.answer(_kind(row))) for row in scored.rows]
+    table = score_answers(scored.rows, {"majority": told}, "AVQA with options")
+    yield Table(table.title, _named(table.lines))
+
+
+def _classes(scored: Scored) -> Iterator[Table]:
+    metrics: Metrics = {"accuracy": classes.accuracy, "mean recall of classes": classes.mean_recall}
+    yield Table(scored.task.capitalize(), _lines(metrics, scored.rows, {"majority": classes.majority(scored.rows)}))
+
+
+def _matches(scored: Scored) -> Iterator[Table]:
+    metrics: Metrics = {"accuracy": classes.accuracy}
+    yield Table(scored.task.upper(), _lines(metrics, scored.rows, {"majority": classes.majority(scored.rows)}))
+
+
+def _dense(scored: Scored) -> Iterator[Table]:
+    metrics: Metrics = {
+        "per-second F1": partial(parsing.segment_f1, track="both"),
+        "F of events at IoU 0.5, mean over clips": partial(parsing.video_f, aspect="both", level="event"),
+        "F of seconds, mean over clips": partial(parsing.video_f, aspect="both", level="segment"),
+    }
+    yield Table("UnAV", _lines(metrics, scored.rows, _without_senses(scored)))
 
 
 def _captions(scored: Scored) -> Iterator[Table]:
@@ -166,7 +208,28 @@ MASKS: Metrics = MappingProxyType(
 
 
 def _masks(scored: Scored) -> Iterator[Table]:
-    yield Table(scored.task.upper(), _lines(MASKS, scored.rows, _trivial(scored.rows)))
+    rows = _failed(scored)
+    left_out = _left_out(scored, range(len(rows)), "mIoU")
+    yield Table(scored.task.upper(), (*_lines(MASKS, rows, _trivial(rows)), *left_out))
+
+
+def _failed(scored: Scored) -> Sequence[masks.MaskRow]:
+    """The rows, in which a text that cannot be read is wrong; how many there are is told."""
+    if not scored.is_placed:
+        return scored.rows
+    if count := sum(not one.is_read for one in scored.told):
+        scored.notes.append(f"{count} of {len(scored.told)} texts tell no place that can be read and count as wrong")
+    return unread.failed(scored.rows, scored.told)
+
+
+def _left_out(scored: Scored, numbers: Sequence[int], name: str) -> tuple[Line, ...]:
+    """What Crab+'s published scorer gives: the mean over the samples whose texts it can read."""
+    kept = [scored.rows[number] for number in numbers if scored.told[number].is_kept] if scored.is_placed else []
+    metrics: Metrics = {
+        f"{name}, unread left out (Crab+)": partial(masks.mean_iou, strict=True),
+        "F at 0.5, unread left out (Crab+)": masks.binary_f,
+    }
+    return _lines(metrics, kept) if kept else ()
 
 
 def _trivial(rows: Sequence[masks.MaskRow]) -> Mapping[str, Sequence[masks.MaskRow]]:
@@ -192,14 +255,17 @@ def _semantic(scored: Scored) -> Iterator[Table]:
 
 def _referred(scored: Scored) -> Iterator[Table]:
     """J and F where an expression means something, S where it means nothing; a table a split if there are several."""
+    rows = _failed(scored)
     for split in dict.fromkeys(scored.splits):
-        chosen = [row for row, other in zip(scored.rows, scored.splits, strict=True) if other == split]
+        numbers = [number for number, other in enumerate(scored.splits) if other == split]
+        chosen = [rows[number] for number in numbers]
         meant, null = [row for row in chosen if row.true], [row for row in chosen if not row.true]
         lines = (
             [replace(line, name=line.name.replace("mIoU", "J")) for line in _lines(MASKS, meant, _trivial(meant))]
             if meant
             else []
         )
+        lines += _left_out(scored, [number for number in numbers if rows[number].true], "J")
         if null:
             lines.append(_line("S on null, root of told / all (Crab), lower is better", masks.null_size, null))
         if any(row.told < row.pixels for row in null):
@@ -210,6 +276,12 @@ def _referred(scored: Scored) -> Iterator[Table]:
 _TABLES: Mapping[str, Callable[[Scored], Iterator[Table]]] = MappingProxyType(
     {
         "avqa": _answers,
+        "avqa-options": _options,
+        "emotion": _classes,
+        "action": _classes,
+        "a2v": _matches,
+        "v2a": _matches,
+        "unav": _dense,
         "ave": _localization,
         "avvp": _parsing,
         "avcap": _captions,

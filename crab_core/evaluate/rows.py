@@ -49,6 +49,20 @@ class EventRow:
             raise ValueError(f"a clip needs at least 1 second, got {self.seconds}")
 
 
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """The one word that a model told of a clip, such as an emotion or which of two matches, and the true one."""
+
+    clip: str
+    predicted: str
+    truth: str
+
+    @property
+    def is_right(self) -> bool:
+        """True if the two are equal after `normalise`."""
+        return normalise(self.predicted) == normalise(self.truth)
+
+
 def normalise(answer: str) -> str:
     """The answer in the form that is compared: `"The Two violins."` -> `"2 violins"`.
 

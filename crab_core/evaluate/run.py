@@ -134,6 +134,7 @@ class ModelSource:
             audio_path=inside(ask.root, sample.audio) if sample.audio else None,
             id=ask.own_id or sample.id,
             at_s=() if ask.time_s is None else (ask.time_s,),
+            choices=ask.choices(task),
         )
 
     def _look(self, sample: Sample, request: Request) -> Seen:
