@@ -13,6 +13,7 @@ from crab_cli import options, options_batch
 from crab_cli.asked import Asked
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import is_many
+from crab_cli.heads_files import ARRAYS, DATA, PAGE, VIDEO, check_free, check_video, write_heads_video, write_report
 from crab_cli.heads_many import ManyHeads, heads_of_many, refuse_for_many
 from crab_cli.output import Output
 from crab_core.errors import UsageError
@@ -22,7 +23,6 @@ from crab_core.types import Decoding, Request
 if TYPE_CHECKING:
     from crab_core.engine.heads_report import HeadReport
 
-FILES = ("heads.html", "heads.json", "heads.npz")
 MethodName = Literal["attention", "gradient", "share"]
 
 
@@ -62,6 +62,9 @@ def command(
         bool, typer.Option("--check", help="Also hide what the maps call relevant, and see what that costs.")
     ] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Also write figures for papers, SVG and PNG.")] = False,
+    video: Annotated[
+        bool, typer.Option("--video", help="Also write heads.mp4: the clip under each head's maps, with its sound.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Keep the weights of every router and token in the npz.")] = False,
     glob: options_batch.Glob = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
@@ -88,20 +91,21 @@ def command(
     \b
     Examples:
       crab visualize-heads band.mp4 "Which instrument is heard first?" -o heads
-      crab visualize-heads street.mp4 --task avvp -o street --figures
+      crab visualize-heads street.mp4 --task avvp -o street --figures --video
       crab visualize-heads clips "What is heard first?" -o survey
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
     asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory)
     if is_many(clip):
-        is_given = {"--audio": audio is not None, "--check": check, "--raw": raw, "--method": method != "attention"}
+        is_given = {"--audio": audio is not None, "--check": check, "--raw": raw, "--video": video}
+        is_given["--method"] = method != "attention"
         refuse_for_many(is_given)
         many = ManyHeads(asked, glob, ablate, figures, overwrite)
         return heads_of_many(clip, question, task, many, out, output)
     if glob is not None:
         raise UsageError(f"--glob is for many clips, got '{clip}'", hint="Give a folder.")
     request = Request(clip, task or "avqa", question, audio)
-    one = OneHeads(request, asked, method, ablate, check, figures, raw, overwrite)
+    one = OneHeads(request, asked, method, ablate, check, figures, video, raw, overwrite)
     return _heads_of_one(one, out, output)
 
 
@@ -115,6 +119,7 @@ class OneHeads:
     ablate: bool
     check: bool
     figures: bool
+    video: bool
     raw: bool
     overwrite: bool
 
@@ -126,8 +131,10 @@ def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
     request = asked.request
     task = task_of(request)
     folder = asked.model.folder()
-    probe_for(request, task)
-    _check_free(out, asked.overwrite)
+    found = probe_for(request, task)
+    if asked.video:
+        check_video(found)
+    check_free(out, (PAGE, DATA, ARRAYS, *([VIDEO] if asked.video else [])), overwrite=asked.overwrite)
 
     from crab_core.engine.heads import HeadOptions, inside_of
 
@@ -140,44 +147,13 @@ def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
     with bars(output) as listen:
         report = seen.heads(request.question, request.task, options, decoding, on_progress=listen)
     document = report.to_dict()
-    _write(out, report, document, figures=asked.figures)
+    write_report(out, report, document, figures=asked.figures)
+    if asked.video:
+        with bars(output) as listen:
+            notes = write_heads_video(out / VIDEO, found, request, report, document, listen)
+        for note in notes:
+            output.note(note)
     _tell(output, report, document, out)
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    """Make the folder; raises UsageError if that cannot be, or if a report is there already."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise UsageError(f"cannot make the folder '{out}': {err.strerror}", hint="Choose another --out.") from err
-    there = [name for name in FILES if (out / name).exists()]
-    if there and not overwrite:
-        raise UsageError(
-            f"'{out / there[0]}' is there already", hint="Choose another --out, or replace it: --overwrite"
-        )
-
-
-def _write(out: Path, report: HeadReport, document: Mapping[str, Any], *, figures: bool) -> None:
-    """The page, its data and its figures; raises ResourceError if one cannot be written."""
-    import json
-
-    import numpy as np
-
-    from crab_core.errors import ResourceError
-    from crab_core.render.heads_page import figures as drawn
-    from crab_core.render.heads_page import heads_page
-
-    arrays: dict[str, Any] = report.arrays()
-    try:
-        (out / "heads.json").write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
-        np.savez_compressed(out / "heads.npz", **arrays)
-        (out / "heads.html").write_text(heads_page(document, arrays), encoding="utf-8")
-        if figures:
-            (out / "figures").mkdir(exist_ok=True)
-            for name, content in drawn(document, arrays):
-                (out / "figures" / name).write_bytes(content)
-    except OSError as err:
-        raise ResourceError(f"cannot write into '{out}': {err.strerror}", hint="Choose another --out.") from err
 
 
 def _tell(output: Output, report: HeadReport, document: Mapping[str, Any], out: Path) -> None:
@@ -191,4 +167,4 @@ def _tell(output: Output, report: HeadReport, document: Mapping[str, Any], out: 
     if output.as_json:
         output.document(document)
     else:
-        typer.echo(out / "heads.html")
+        typer.echo(out / PAGE)

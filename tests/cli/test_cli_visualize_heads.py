@@ -1,12 +1,15 @@
 """`crab visualize-heads` inside one process, with a tiny random network."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_family import write_clip
 from tiny_crab import write_tiny
+
+from crab_core.media import probe
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,36 @@ def test_a_report_and_its_data(heads, tmp_path: Path) -> None:
     with np.load(out / "heads.npz") as arrays:
         np.testing.assert_allclose(arrays["raw"].sum(-1), 1, atol=1e-5)
     assert {path.suffix for path in (out / "figures").iterdir()} == {".svg", ".png"}
+
+
+def test_a_video_of_the_heads_with_the_clips_sound(heads, tmp_path: Path) -> None:
+    clip, out = write_clip(tmp_path / "bark.mp4"), tmp_path / "out"
+    said = heads(clip, "Who barks?", "-o", out, "--no-ablate", "--video")
+    assert (said.code, said.out) == (0, f"{out / 'heads.html'}\n")
+    found, before = probe(out / "heads.mp4"), probe(clip)
+    assert (found.video_codec, found.audio_codec, found.has_audio) == ("h264", "aac", True)
+    assert found.duration_s == pytest.approx(before.duration_s, abs=0.1)
+    assert found.size[0] > 3 * before.size[0]
+    again = heads(clip, "Who barks?", "-o", out, "--no-ablate", "--video")
+    assert (again.code, "is there already" in again.err) == (2, True)
+
+
+def test_a_video_needs_a_picture(heads, tmp_path: Path) -> None:
+    sound = write_clip(tmp_path / "only.mp4", pictures=False)
+    said = heads(sound, "Who barks?", "-o", tmp_path / "out", "--video")
+    assert said.code == 2
+    assert "--video paints over the picture, and" in said.err
+    assert "Leave --video out" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_name_that_is_no_unicode(heads, tmp_path: Path) -> None:
+    clip = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    write_clip(tmp_path / "x.mp4").rename(clip)
+    said = heads(clip, "Who barks?", "-o", tmp_path / "out", "--no-ablate")
+    assert said.code == 0
+    assert json.loads((tmp_path / "out" / "heads.json").read_text())["result"]["id"] == clip.name
+    assert "caf\\udce9.mp4" in (tmp_path / "out" / "heads.html").read_text()
 
 
 def test_json_is_the_data(heads, clip: Path, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_one_head_says_that_nothing_can_specialise(crab, clips: Path, tmp_path: 
         pytest.param(["Who?", "--task", "ave"], 2, "task 'ave' takes no question, got 'Who?'", id="useless-question"),
         pytest.param(["--task", ""], 2, "no task is called ''", id="empty-task"),
         pytest.param(["--check"], 2, "--check is for one clip", id="check"),
+        pytest.param(["--video"], 2, "--video is for one clip", id="video"),
         pytest.param(["--glob", "*.xyz"], 3, "no file in", id="glob-without-files"),
         pytest.param(["-o", "{clips}/mute.mp4"], 5, "cannot write into", id="out-is-a-file"),
     ],
