@@ -1,7 +1,6 @@
 """Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA).
 
-Reasoning first lists what the question is about, then speaks of what it names, in its order, and ends with the fact
-that decides: to find a name in a list is easier to learn than to find it in sound and pictures.
+Reasoning first lists what the question is about, then says which of it the question means, or the fact that decides.
 """
 
 from __future__ import annotations
@@ -15,16 +14,18 @@ from crab_core.world.asking import (
     counted,
     either,
     extreme,
+    heard_of,
     loudest_first,
     naming,
     noun,
     place_of,
+    seen_of,
     swapped,
     two,
     yes_no,
 )
 from crab_core.world.dice import Dice
-from crab_core.world.labels import HeardFact, SeenFact
+from crab_core.world.labels import HeardFact
 from crab_core.world.narration import (
     LEVELS,
     at,
@@ -32,11 +33,10 @@ from crab_core.world.narration import (
     hear_levels,
     hear_starts,
     hear_when,
-    heard,
     lasting,
+    meant,
+    named,
     see,
-    seen,
-    some,
     span,
     told,
 )
@@ -58,16 +58,16 @@ def always_silent(view: View, dice: Dice) -> Draft | None:
     """Is the guitar always silent? Of visible things that could sound."""
     could = [fact for fact in view.seen if fact.can_sound]
     mute = [fact.name for fact in could if not fact.sounding]
-    found = either(dice, mute, [fact.name for fact in could if fact.sounding])
-    return found and Draft(yes_no(found[0]), f"{hear(view.heard)} {heard(found[1], not found[0])}", naming(found[1]))
+    asked = either(dice, mute, [fact.name for fact in could if fact.sounding])
+    return asked and Draft(yes_no(asked[0]), heard_of(view, asked[1]), naming(asked[1]))
 
 
 def offscreen(view: View, dice: Dice) -> Draft | None:
     """Is there a voiceover, a sound whose source is never seen?"""
     if not view.heard:
         return None
-    said = [seen(fact.name, fact.count if fact.visible else 0) for fact in view.heard]
-    return Draft(yes_no(len(view.both) < len(view.heard)), f"{see(view.seen)} {told(said)}", {})
+    hidden = [fact.name for fact in view.heard if not fact.visible]
+    return Draft(yes_no(bool(hidden)), f"{_lists(view)} {meant('hear and never see', hidden)}", {})
 
 
 def source_visible(view: View, dice: Dice) -> Draft | None:
@@ -75,14 +75,13 @@ def source_visible(view: View, dice: Dice) -> Draft | None:
     found = either(dice, [fact.name for fact in view.both], [fact.name for fact in view.heard if not fact.visible])
     if found is None:
         return None
-    count = view.seen_by[found[1]].count if found[0] else 0
-    return Draft(yes_no(found[0]), f"{see(view.seen)} {told([seen(found[1], count)])}", naming(found[1]))
+    return Draft(yes_no(found[0]), seen_of(view, found[1]), naming(found[1]))
 
 
 def kinds_sounding(view: View, dice: Dice) -> Draft | None:
     """How many kinds of visible things make a sound?"""
     shown = [fact.name for fact in view.seen]
-    return counted(len(view.both), _each(view), noun(dice, shown))
+    return counted(len(view.both), f"{_lists(view)} {_those(view, sounding=True)}", noun(dice, shown))
 
 
 def sounding_count(view: View, dice: Dice) -> Draft | None:
@@ -94,16 +93,15 @@ def sounding_count(view: View, dice: Dice) -> Draft | None:
     if not options:
         return None
     fact = dice.pick(options)
-    said = [seen(fact.name, fact.count), f"it is {'' if fact.sounding else 'not '}heard"]
-    return counted(
-        fact.count if fact.sounding else 0, f"{see(view.seen)} {hear(view.heard)} {told(said)}", naming(fact.name)
-    )
+    count = fact.count if fact.sounding else 0
+    said = meant("see and hear of that", [named(fact.name, count)])
+    return counted(count, f"{_lists(view)} {said}", naming(fact.name))
 
 
 def silent_count(view: View, dice: Dice) -> Draft | None:
     """How many things in the video never make a sound?"""
     mute = sum(fact.count for fact in view.seen if not fact.sounding)
-    return counted(mute, _each(view))
+    return counted(mute, f"{_lists(view)} {_those(view, sounding=False)}")
 
 
 def where_loudest(view: View, dice: Dice) -> Draft | None:
@@ -193,16 +191,15 @@ def heard_before_seen(view: View, dice: Dice) -> Draft | None:
     return Draft(yes_no(found[0]), said, naming(found[1]))
 
 
-def _each(view: View) -> str:
-    """`I hear a dog. The bell is not heard and the dog is heard.`"""
-    return f"{hear(view.heard)} {told([_sounding(fact) for fact in view.seen])}"
+def _lists(view: View) -> str:
+    """`I see a bell and two cups. I hear a bell.`"""
+    return f"{see(view.seen)} {hear(view.heard)}"
 
 
-def _sounding(fact: SeenFact) -> str:
-    """`the bell is not heard`, `the two bells are heard`."""
-    are = "is" if fact.count == 1 else "are"
-    name = fact.name if fact.count == 1 else some(fact.name, fact.count)
-    return f"the {name} {are} {'' if fact.sounding else 'not '}heard"
+def _those(view: View, *, sounding: bool) -> str:
+    """What is seen and heard, or what is seen and never heard: `What I see and hear: bell, dogs.`"""
+    names = [named(fact.name, fact.count) for fact in view.seen if fact.sounding == sounding]
+    return meant("see and hear" if sounding else "see and never hear", names)
 
 
 def _level(fact: HeardFact) -> str:

@@ -1,17 +1,16 @@
 """Question templates about what is seen.
 
-Reasoning first lists what the question is about, then speaks of what it names, in its order, and ends with the fact
-that decides: to find a name in a list is easier to learn than to find it in sound and pictures.
+Reasoning first lists what the question is about, then says which of it the question means, or the fact that decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, noun, yes_no
+from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, noun, seen_of, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
-from crab_core.world.narration import a, at, listed, see, see_starts, see_where, seen, span, told
+from crab_core.world.narration import a, at, listed, see, see_starts, see_where, span
 from crab_core.world.spec import COLUMNS
 
 HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard from off screen
@@ -20,7 +19,7 @@ HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard 
 def seen_exists(view: View, dice: Dice) -> Draft | None:
     """Is there a dog in the video?"""
     found = either(dice, list(view.seen_by), _unseen(view, dice))
-    return found and Draft(yes_no(found[0]), _told(view, found[1]), naming(found[1]))
+    return found and Draft(yes_no(found[0]), seen_of(view, found[1]), naming(found[1]))
 
 
 def both_seen(view: View, dice: Dice) -> Draft | None:
@@ -32,7 +31,7 @@ def both_seen(view: View, dice: Dice) -> Draft | None:
     if found is None:
         return None
     x, y = dice.shuffled((first, found[1]))
-    return Draft(yes_no(found[0]), _told(view, x, y), naming(x, y))
+    return Draft(yes_no(found[0]), seen_of(view, x, y), naming(x, y))
 
 
 def things_count(view: View, dice: Dice) -> Draft | None:
@@ -50,9 +49,9 @@ def count_of(view: View, dice: Dice) -> Draft | None:
     pairs = [fact.name for fact in view.seen if fact.count > 1]
     if pairs and dice.coin(0.8):
         pair = dice.pick(pairs)
-        return counted(2, _told(view, pair), naming(pair))
+        return counted(2, seen_of(view, pair), naming(pair))
     found = either(dice, [fact.name for fact in view.seen if fact.count == 1], _unseen(view, dice))
-    return found and counted(int(found[0]), _told(view, found[1]), naming(found[1]))
+    return found and counted(int(found[0]), seen_of(view, found[1]), naming(found[1]))
 
 
 def where(view: View, dice: Dice) -> Draft | None:
@@ -115,12 +114,6 @@ def _unseen(view: View, dice: Dice) -> list[str]:
     if heard_only and dice.coin(HEARD_ONLY_SHARE):
         return heard_only
     return [name for name in ALL_NAMES if name not in view.seen_by]
-
-
-def _told(view: View, *names: str) -> str:
-    """`I see a bell and two cups. The bell is seen once and the dog is not seen.`"""
-    counts = [view.seen_by[name].count if name in view.seen_by else 0 for name in names]
-    return f"{see(view.seen)} {told([seen(name, count) for name, count in zip(names, counts, strict=True)])}"
 
 
 def _placed(view: View) -> list[SeenFact]:

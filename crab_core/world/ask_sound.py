@@ -1,7 +1,6 @@
 """Question templates about what is heard.
 
-Reasoning first lists what the question is about, then speaks of what it names, in its order, and ends with the fact
-that decides: to find a name in a list is easier to learn than to find it in sound and pictures.
+Reasoning first lists what the question is about, then says which of it the question means, or the fact that decides.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from crab_core.world.asking import (
     by_level,
     counted,
     either,
+    heard_of,
     loudest_first,
     naming,
     noun,
@@ -25,7 +25,7 @@ from crab_core.world.asking import (
     yes_no,
 )
 from crab_core.world.dice import Dice
-from crab_core.world.narration import hear, hear_levels, hear_when, heard, lasting, listed, span
+from crab_core.world.narration import hear, hear_levels, hear_when, lasting, listed, span
 
 SEEN_ONLY_SHARE = 0.6  # of the absent sounds asked for: of things that the video shows
 
@@ -35,8 +35,8 @@ def sound_exists(view: View, dice: Dice) -> Draft | None:
     mute = [fact.name for fact in view.seen if fact.can_sound and not fact.sounding]
     if not (mute and dice.coin(SEEN_ONLY_SHARE)):
         mute = [name for name in SOUNDING_NAMES if name not in view.heard_by]
-    found = either(dice, list(view.heard_by), mute)
-    return found and Draft(yes_no(found[0]), f"{hear(view.heard)} {heard(found[1], found[0])}", naming(found[1]))
+    asked = either(dice, list(view.heard_by), mute)
+    return asked and Draft(yes_no(asked[0]), heard_of(view, asked[1]), naming(asked[1]))
 
 
 def sounds_count(view: View, dice: Dice) -> Draft | None:

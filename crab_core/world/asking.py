@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from crab_core.world.classes import SILENT, SOUNDING
 from crab_core.world.dice import Dice
 from crab_core.world.labels import HeardFact, SceneLabels, SeenFact
-from crab_core.world.narration import CLASSES, INSTRUMENTS, a, at, hear_levels, number
+from crab_core.world.narration import CLASSES, INSTRUMENTS, a, at, hear, hear_levels, meant, named, number, see
 from crab_core.world.spec import COLUMNS
 
 SOUNDING_NAMES: tuple[str, ...] = tuple(one.name for one in SOUNDING)
@@ -117,6 +117,18 @@ def by_level(view: View, dice: Dice, *, loud: bool) -> Draft | None:
         return None
     told = loudest_first(view) if loud else loudest_first(view)[::-1]
     return Draft(extreme(view.heard, loud=loud).name, hear_levels(told), noun(dice, view.heard_by))
+
+
+def heard_of(view: View, name: str) -> str:
+    """`I hear a frog and a bell. What I hear of that: bell.`"""
+    return f"{hear(view.heard)} {meant('hear of that', [named(name, name in view.heard_by)])}"
+
+
+def seen_of(view: View, *names: str) -> str:
+    """`I see a bell and two cups. What I see of that: cups.`"""
+    counts = [view.seen_by[name].count if name in view.seen_by else 0 for name in names]
+    said = [named(name, count) for name, count in zip(names, counts, strict=True)]
+    return f"{see(view.seen)} {meant('see of that', said)}"
 
 
 def counted(count: int, reasoning: str, slots: Mapping[str, str] | None = None) -> Draft:

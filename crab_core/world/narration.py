@@ -13,7 +13,6 @@ from crab_core.world.labels import HeardFact, Level, SeenFact
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 CLASSES: Mapping[str, SoundClass] = {one.name: one for one in (*SOUNDING, *SILENT)}
-SEEN = ("not seen", "seen once", "seen twice")
 LEVELS: Mapping[Level, str] = {"loud": "loud", "medium": "fairly loud", "soft": "soft"}
 INSTRUMENTS = frozenset(one.name for one in SOUNDING if one.kind in ("note", "hit"))
 
@@ -65,19 +64,19 @@ def see(facts: Iterable[SeenFact]) -> str:
     return _sentence("I see", [some(fact.name, fact.count) for fact in facts])
 
 
-def heard(name: str, is_heard: bool) -> str:
-    """`The bell is heard.` or `The bell is not heard.`"""
-    return f"The {name} is {'' if is_heard else 'not '}heard."
+def named(name: str, count: int = 1) -> str:
+    """`bell`, `bells` for two of them, `nothing` for none."""
+    return "nothing" if not count else name if count == 1 else CLASSES[name].plural
 
 
-def seen(name: str, count: int) -> str:
-    """`the bell is not seen`, `the bell is seen once`, `the bell is seen twice`."""
-    return f"the {name} is {SEEN[count] if count < len(SEEN) else f'seen {number(count)} times'}"
+def meant(sense: str, items: Sequence[str]) -> str:
+    """`What I hear of that: bell.` for `hear of that`; nothing if there are no items."""
+    return f"What I {sense}: {', '.join(items) or 'nothing'}."
 
 
 def told(clauses: Sequence[str]) -> str:
-    """The clauses as one sentence; `I see nothing.` if there are none."""
-    return _sentence("", clauses) if clauses else "I see nothing."
+    """The clauses as one sentence."""
+    return _sentence("", clauses)
 
 
 def see_where(facts: Iterable[SeenFact]) -> str:
