@@ -51,7 +51,7 @@ STAGE: Mapping[str, str] = {
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
     "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
-    "answer_weight": "how many times each token of a short answer counts in the loss (`language`)",
+    "answer_weight": "how often a token of an answer, or of the sentence that decides it, counts (`language`)",
     "ilora": "`heads`, `rank`, `alpha`, `dropout` of the adapter, added before the stage if there is none yet",
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",
     "until": "end after so many steps, before the schedule does",

@@ -56,6 +56,7 @@ class RowMaker:
         still = sum(weight for task, weight in stage.tasks.items() if task in MOMENT_TASKS)
         self.still_share = still / sum(stage.tasks.values())
         self.answer_tags = tuple({self._encode(blank + tag)[-1] for blank in ("", " ")} for tag in ANSWER_TAGS)
+        self.stop = self._encode(".")[-1]
         self.prefix_of = lru_cache(maxsize=None)(self._prefix)
         message = [{"role": "user", "content": CONTENT}]
         whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
@@ -110,10 +111,16 @@ class RowMaker:
         return self.before + prefix + mark, Text(prompt, target, self._answer(target), sample.figures, masks)
 
     def _answer(self, target: tuple[int, ...]) -> tuple[int, int]:
-        """Where the tagged answer of a target is, without its tags."""
+        """Where the tagged answer of a target is, without its tags, with the sentence of the reasons that decides it.
+
+        That is the last of several sentences before the one with the answer; a single one is a list.
+        """
         opened = [at for at, token in enumerate(target) if token in self.answer_tags[0]]
         closed = [at for at, token in enumerate(target) if token in self.answer_tags[1]]
-        return (opened[-1] + 1, closed[-1]) if opened and closed else (0, 0)
+        if not (opened and closed):
+            return (0, 0)
+        stops = [at for at, token in enumerate(target[: opened[-1]]) if token == self.stop]
+        return (stops[-2] if len(stops) > 1 else opened[-1]) + 1, closed[-1]
 
     def _prefix(self, text: str, frames: int, seconds: int) -> tuple[int, ...]:
         """The prefix as ids, each placeholder replaced by the places of its features."""

@@ -205,6 +205,20 @@ def test_reading_has_facts_in_place_of_media(row_maker: Callable[..., RowMaker])
     assert len(row.texts) > 2 and all(text.answer[0] < text.answer[1] for text in row.texts)
 
 
+def test_what_counts_as_the_answer_begins_with_the_sentence_that_decides(row_maker: Callable[..., RowMaker]) -> None:
+    make = row_maker(samples=40, tasks={"avqa": 1.0}, reasoning=1.0)
+    texts = [text for number in range(4) for text in make(number, np.random.default_rng(number)).texts]
+    counted = {
+        make.tokenizer.decode(one.target): make.tokenizer.decode(one.target[slice(*one.answer)]) for one in texts
+    }
+    decided = {said: part for said, part in counted.items() if "What I " in said}
+    assert decided and len(decided) < len(counted)
+    for said, part in decided.items():
+        assert part == said[said.index(" What I") : said.rindex(" </answer>")]
+    plain = [part for said, part in counted.items() if said.count(".") < 3]
+    assert plain and all("." not in part for part in plain)
+
+
 def test_rows_hold_texts_of_the_tasks_of_the_stage(row_maker: Callable[..., RowMaker], scenes: list[Scene]) -> None:
     make = row_maker(samples=3, tasks={"ave": 1.0, "avqa": 3.0}, reasoning=1.0)
     tokenizer = make.tokenizer
