@@ -14,7 +14,7 @@ import numpy as np
 
 from crab_core.engine.heads_faithful import Faithfulness, faithfulness
 from crab_core.engine.heads_maps import MEDIA, by_kind, by_router, by_second, head_maps, with_pictures_seen
-from crab_core.engine.heads_report import Ablation, HeadReport
+from crab_core.engine.heads_report import Ablation, HeadReport, alike_of
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
 from crab_core.engine.memory import memory_told
 from crab_core.engine.moments import look_at, moments_of
@@ -125,6 +125,7 @@ def look_at_heads(
         looks = maps["video"].shape[1] if "video" in maps else len(clip.frames)
         layers, projections, table = by_router(routes.routers, routes.weights)
     return HeadReport(
+        alike=alike_of(inside) if inside.heads > 1 else None,
         result=found.result,
         heads=inside.heads,
         method=options.method,

@@ -32,12 +32,17 @@ _LAYER = re.compile(r"\.(\d+)\.")
 
 def by_router(routers: Sequence[str], weights: Floats) -> tuple[list[int], list[str], Floats]:
     """Layer numbers, projection names and the mean share (layers, projections, H); NaN where there is no router."""
+    return by_place(routers, weights.mean(1))
+
+
+def by_place(routers: Sequence[str], values: Floats) -> tuple[list[int], list[str], Floats]:
+    """Layer numbers, projection names and the values (R, ...) as (layers, projections, ...)."""
     places = [(int(found[1]) if (found := _LAYER.search(name)) else 0, name.rpartition(".")[2]) for name in routers]
     layers = sorted({layer for layer, _ in places})
     projections = list(dict.fromkeys(name for _, name in places))
-    table = np.full((len(layers), len(projections), weights.shape[-1]), np.nan, np.float32)
-    for (layer, name), mean in zip(places, weights.mean(1), strict=True):
-        table[layers.index(layer), projections.index(name)] = mean
+    table = np.full((len(layers), len(projections), *values.shape[1:]), np.nan, np.float32)
+    for (layer, name), value in zip(places, values, strict=True):
+        table[layers.index(layer), projections.index(name)] = value
     return layers, projections, table
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crab_core.engine.heads_faithful import Faithfulness
+from crab_core.engine.heads_maps import by_place
 from crab_core.engine.heads_tokens import Token
 from crab_core.types import Result
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from crab_core.families._base import HeadsView
 
     Floats = npt.NDArray[np.float32]
 
@@ -35,13 +38,51 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """How alike the update matrices of the heads are, by layer and projection: a fact about the model, not the answer.
+
+    `pairs` counts heads from 0. `cka` (layers, projections, P) is linear CKA, `angles_deg` (layers, projections, P, r)
+    the principal angles; see `nn/ilora/similarity.py`. The `chance` ones are those of two random matrices of the same
+    shape, without the axis of pairs. NaN where there is no adapter, or where a head's matrix is zero.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    cka: Floats
+    angles_deg: Floats
+    chance_cka: Floats
+    chance_angles_deg: Floats
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, of the angles the mean."""
+        return {
+            "pairs": [list(pair) for pair in self.pairs],
+            "cka": _rounded(self.cka),
+            "angle_deg": _rounded(self.angles_deg.mean(-1), 2),
+            "chance_cka": _rounded(self.chance_cka),
+            "chance_angle_deg": _rounded(self.chance_angles_deg.mean(-1), 2),
+        }
+
+
+def alike_of(inside: HeadsView) -> Alike:
+    """How alike the heads of a network are; raises nothing, one head has no pairs."""
+    found = inside.alike()
+
+    def placed(values: Floats) -> Floats:
+        return by_place(found.routers, values)[2]
+
+    measured = placed(found.cka), placed(found.angles_deg)
+    return Alike(found.pairs, *measured, placed(found.chance_cka), placed(found.chance_angles_deg))
+
+
+@dataclass(frozen=True)
 class HeadReport:
     """How the heads shared the work of one answer.
 
     `shares` (T, H) is each position's mean over all routers; a row sums to 1. `by_router` is (layers, projections, H),
     `by_kind` maps a kind of token to (H,), `by_second` a medium to (S, H), `maps` a medium to (H, S, rows, columns):
     see `engine/heads_maps.py` for what they mean. `relevance` is (T,), sum 1. `frames` (S, h, w, 3) uint8 and
-    `waveform` (samples,) are what the maps lie on. `raw` (R, T, H) is None unless it was asked for.
+    `waveform` (samples,) are what the maps lie on. `raw` (R, T, H) is None unless it was asked for, `alike` if there is
+    only one head.
     """
 
     result: Result
@@ -65,6 +106,7 @@ class HeadReport:
     notes: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
     raw: Floats | None = None
+    alike: Alike | None = None
     extras: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -90,6 +132,7 @@ class HeadReport:
             "relevance": _rounded(self.relevance, 8),
             "frame_times_s": _rounded(self.frame_times_s),
             "sound_windows_s": [list(window) for window in self.sound_windows_s],
+            "alike": None if self.alike is None else self.alike.to_dict(),
             "ablations": [asdict(one) for one in self.ablations],
             "checks": [{**asdict(one), "gain": one.gain} for one in self.checks],
             "timings_s": _rounded_values(self.extras),
@@ -97,10 +140,12 @@ class HeadReport:
         }
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The arrays by name, as they stand in an npz file: maps, frames, waveform, shares, relevance, raw."""
+        """The arrays by name, as they stand in an npz file: maps, frames, waveform, shares, alikeness, raw."""
         found: dict[str, npt.NDArray[Any]] = {f"map_{medium}": maps for medium, maps in self.maps.items()}
         found |= {"shares": self.shares, "relevance": self.relevance, "by_router": self.by_router}
         found |= {"frames": self.frames, "waveform": self.waveform}
+        if self.alike is not None:
+            found |= {"alike_cka": self.alike.cka, "alike_angles_deg": self.alike.angles_deg}
         return found if self.raw is None else {**found, "raw": self.raw, "routers": np.array(self.routers)}
 
 

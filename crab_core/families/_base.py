@@ -204,6 +204,22 @@ class Routes:
     weights: npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class HeadsAlike:
+    """How alike the update matrices of each pair of heads are, as `nn/ilora/similarity.py` measures it.
+
+    `cka` (R, P) and `angles_deg` (R, P, r) of R adapted layers and P pairs, NaN where a matrix is zero; `chance_cka`
+    (R,) and `chance_angles_deg` (R, r) are those of two random matrices of the same shape.
+    """
+
+    routers: tuple[str, ...]
+    pairs: tuple[tuple[int, int], ...]
+    cka: npt.NDArray[np.float32]
+    angles_deg: npt.NDArray[np.float32]
+    chance_cka: npt.NDArray[np.float32]
+    chance_angles_deg: npt.NDArray[np.float32]
+
+
 class HeadsView(Protocol):
     """The inside of a network whose linear layers have several LoRA heads."""
 
@@ -215,6 +231,9 @@ class HeadsView(Protocol):
         self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
     ) -> tuple[Generated, Routes]:
         """What `generate` gives, unchanged, and what the routers said meanwhile."""
+
+    def alike(self) -> HeadsAlike:
+        """How alike the heads' matrices are: of the model, whatever it is asked."""
 
     def gaze(self, clip: Clip, task: str) -> Mapping[Medium, npt.NDArray[np.float32]]:
         """Where each query looks: (T, Q, rows, columns) a medium, each query's sum 1.

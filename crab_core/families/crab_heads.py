@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from crab_core.errors import ModelError, UsageError
-from crab_core.families._base import Encoded, Generated, OnText, Routes
+from crab_core.families._base import Encoded, Generated, HeadsAlike, OnText, Routes
 from crab_core.families.crab_text import UNFINISHED
 from crab_core.nn import ilora
 from crab_core.nn.qformer import watch_cross_attention
@@ -61,6 +61,20 @@ class CrabHeads:
         read = generated.prompt_tokens + len(generated.token_ids)
         weights = [torch.cat(calls, dim=1)[0, :read].float().cpu() for calls in collected.values()]  # (T, H) each
         return generated, Routes(tuple(collected), torch.stack(weights).numpy())
+
+    def alike(self) -> HeadsAlike:
+        """Of each adapted layer, by its router's name."""
+        layers = ilora.named_layers(self.network.model.llm)
+        found = [ilora.alikeness(layer.ilora_B[name].weight, self.heads) for layer, name in layers.values()]
+        by_chance = [ilora.chance(layer.out_features, layer.rank[name]) for layer, name in layers.values()]
+        return HeadsAlike(
+            tuple(layers),
+            tuple(ilora.pairs_of(self.heads)),
+            torch.stack([one.cka for one in found]).float().numpy(),
+            torch.stack([one.angles_deg for one in found]).float().numpy(),
+            np.array([cka for cka, _ in by_chance], np.float32),
+            np.array([angles for _, angles in by_chance], np.float32),
+        )
 
     def gaze(self, clip: Clip, task: str) -> Mapping[Medium, npt.NDArray[np.float32]]:
         """Cross-attention of the Q-Formers, mean over their attention heads and layers: (T, Q, rows, columns)."""

@@ -6,9 +6,10 @@ Text and axes take the colour of the text around them; alone they are black.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from crab_core.render.colours import colour
+from crab_core.render.colours import colour, ink_on
 
 LABEL_PX, BAR_PX, ROW_PX, VALUE_PX = 130, 420, 26, 60
 
@@ -24,7 +25,9 @@ def shares_chart(rows: Mapping[str, Sequence[float]], title: str) -> str:
             width = BAR_PX * value / total
             parts.append(_rect(left, top, width, ROW_PX - 6, colour(head), f"{label}, head {head + 1}: {value:.3f}"))
             if width > 42:
-                parts.append(text(left + width / 2, top + 15, f"{value / total:.0%}", anchor="middle", fill="#fff"))
+                parts.append(
+                    text(left + width / 2, top + 15, f"{value / total:.0%}", anchor="middle", fill=ink_on(colour(head)))
+                )
             left += width
     return svg(LABEL_PX + BAR_PX + 8, height, parts, title)
 
@@ -61,22 +64,46 @@ def layers_chart(
 
     The share is drawn from 0 to 1, None is left empty.
     """
-    cell_w, cell_h, left = 46, 22, 52
+    title = f"share of head {head + 1} by layer and projection"
+    return cells_chart(table, rows, columns, Cells(f"head {head + 1}", title, colour(head)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What the cells of a table are: its corner's name, its title, its colour, the value of the full colour."""
+
+    name: str
+    title: str
+    ink: str
+    highest: float = 1.0
+    unit: str = ""
+
+    def said(self, value: float) -> str:
+        """`.25` of shares, `63` of degrees."""
+        return f"{value:.0f}" if self.highest > 1 else f"{value:.2f}".removeprefix("0")
+
+
+def cells_chart(
+    table: Sequence[Sequence[float | None]], rows: Sequence[str], columns: Sequence[str], cells: Cells
+) -> str:
+    """A value for each layer (row) and projection (column), as cells from white to the full colour; None is empty."""
+    cell_w, cell_h, left = 46, 22, 76
     parts = [
         text(left + cell_w * (c + 0.5), 12, name.removesuffix("_proj"), "middle") for c, name in enumerate(columns)
     ]
-    parts.append(text(0, 12, f"head {head + 1}"))
+    parts.append(text(0, 12, cells.name))
     for r, row in enumerate(table):
         top = 18 + r * cell_h
         parts.append(text(left - 6, top + 15, rows[r], "end"))
         for c, value in enumerate(row):
             if value is None:
                 continue
-            said = f"layer {rows[r]}, {columns[c]}, head {head + 1}: {value:.3f}"
-            parts.append(_rect(left + c * cell_w, top, cell_w - 2, cell_h - 2, colour(head), said, opacity=value))
-            parts.append(text(left + cell_w * (c + 0.5) - 1, top + 15, f"{value:.2f}".lstrip("0"), "middle"))
-    title = f"share of head {head + 1} by layer and projection"
-    return svg(left + cell_w * len(columns) + 4, 20 + cell_h * len(table), parts, title)
+            told = f"layer {rows[r]}, {columns[c]}, {cells.name}: {value:.3f}{cells.unit}"
+            part = min(max(value / cells.highest, 0.0), 1.0)
+            fill = ink_on(cells.ink) if part > 0.8 else "currentColor"
+            parts.append(_rect(left + c * cell_w, top, cell_w - 2, cell_h - 2, cells.ink, told, opacity=part))
+            parts.append(text(left + cell_w * (c + 0.5) - 1, top + 15, cells.said(value), "middle", fill))
+    return svg(left + cell_w * len(columns) + 4, 20 + cell_h * len(table), parts, cells.title)
 
 
 def svg(width: float, height: float, parts: Sequence[str], title: str) -> str:

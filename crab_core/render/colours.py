@@ -10,6 +10,12 @@ def colour(head: int) -> str:
     return PALETTE[head % len(PALETTE)]
 
 
+def ink_on(hexadecimal: str) -> str:
+    """Black or white, whichever is read better on a colour."""
+    red, green, blue = rgb(hexadecimal)
+    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
+
+
 def rgb(hexadecimal: str) -> tuple[int, int, int]:
     """`#0072B2` gives (0, 114, 178)."""
     red, green, blue = (int(hexadecimal[place : place + 2], 16) for place in (1, 3, 5))

@@ -14,6 +14,7 @@ import numpy as np
 
 from crab_core.render.charts import layers_chart, seconds_chart, shares_chart
 from crab_core.render.colours import colour
+from crab_core.render.heads_alike import alike_charts, alike_parts
 from crab_core.render.overlays import data_uri, encoded, overlay, sound_overlay, sound_picture, strip
 from crab_core.render.page import heading, page, paragraph, picture, table
 
@@ -35,7 +36,8 @@ def heads_page(document: Document, arrays: Arrays) -> str:
     """The self-contained page; its size grows with frames and heads, some hundred kB for ten frames."""
     result = document["result"]
     body = [*_head(document), *_summary(document), *_seen(document, arrays), *_heard(document, arrays)]
-    body += [*_written(document), *_ablations(document), *_checks(document), *_layers(document), *_reading(document)]
+    body += [*_written(document), *_ablations(document), *_checks(document), *_layers(document), *alike_parts(document)]
+    body += _reading(document)
     return page(f"Heads: {result['id']}", body)
 
 
@@ -57,6 +59,7 @@ def _charts(document: Document) -> Iterator[tuple[str, str]]:
         yield f"{NAMES[medium]}-by-second", seconds_chart(series, f"share by second, {NAMES[medium]}", _ends(document))
     for head in range(document["heads"]):
         yield f"layers-head-{head + 1}", _layers_chart(document, head)
+    yield from alike_charts(document)
 
 
 def _head(document: Document) -> list[str]:

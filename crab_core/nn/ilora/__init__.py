@@ -12,7 +12,8 @@ from crab_core.nn.ilora.config import TARGETS, ILoraConfig
 from crab_core.nn.ilora.heads import HeadMask, all_heads, drop_heads, heads, keep_head, layers
 from crab_core.nn.ilora.layer import ILoraLayer, Router
 from crab_core.nn.ilora.model import ILoraModel
-from crab_core.nn.ilora.routing import capture, routers
+from crab_core.nn.ilora.routing import capture, named_layers, routers
+from crab_core.nn.ilora.similarity import Alikeness, alikeness, chance, pairs_of
 from crab_core.nn.ilora.states import adapter_state, from_published, load_adapter_state, shape_of, to_published
 
 register(ILoraConfig, ILoraModel)
@@ -25,9 +26,12 @@ __all__ = [
     "ILoraLayer",
     "ILoraModel",
     "Router",
+    "Alikeness",
     "adapter_state",
+    "alikeness",
     "all_heads",
     "capture",
+    "chance",
     "drop_heads",
     "from_published",
     "heads",
@@ -35,6 +39,8 @@ __all__ = [
     "keep_head",
     "layers",
     "load_adapter_state",
+    "named_layers",
+    "pairs_of",
     "routers",
     "shape_of",
     "to_published",

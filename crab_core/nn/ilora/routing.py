@@ -20,13 +20,18 @@ def routers(model: nn.Module, adapter: str | None = None) -> dict[str, Router]:
     Names are those of the bare model: what peft and `torch.compile` put before them is taken off. `adapter` None
     means each layer's active one (the first, if several are). Raises UsageError if there is none.
     """
+    return {name: layer.ilora_router[chosen] for name, (layer, chosen) in named_layers(model, adapter).items()}
+
+
+def named_layers(model: nn.Module, adapter: str | None = None) -> dict[str, tuple[ILoraLayer, str]]:
+    """The layers that have the adapter, with its name, under the names that `routers` gives; raises what it raises."""
     found = {}
     for name, module in model.named_modules():
         if not isinstance(module, ILoraLayer):
             continue
         chosen = adapter if adapter is not None else next(iter(module.active_adapters), "")
         if chosen in module.ilora_router:
-            found[bare_name(name)] = module.ilora_router[chosen]
+            found[bare_name(name)] = module, chosen
     if not found:
         lacking = "no active I-LoRA adapter" if adapter is None else f"no I-LoRA adapter called '{adapter}'"
         raise UsageError(f"the model has {lacking}", hint="Add one first: inject(model, heads=3, rank=8, alpha=16).")

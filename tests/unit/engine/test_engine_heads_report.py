@@ -57,6 +57,19 @@ def test_shares_sum_to_one_wherever_they_are_summed(report):
     assert len(report.projections) == 7
 
 
+def test_heads_are_compared_in_every_layer_and_projection(report):
+    alike = report.alike
+    assert alike.pairs == ((0, 1), (0, 2), (1, 2))
+    assert alike.cka.shape == (2, 7, 3)
+    assert alike.angles_deg.shape[:3] == (2, 7, 3)
+    assert ((alike.cka > 0) & (alike.cka <= 1)).all()
+    assert (np.diff(alike.angles_deg, axis=-1) >= 0).all()
+    np.testing.assert_array_equal(report.arrays()["alike_angles_deg"], alike.angles_deg)
+    told = report.to_dict()["alike"]
+    np.testing.assert_allclose(told["angle_deg"], alike.angles_deg.mean(-1), atol=0.01)
+    np.testing.assert_allclose(told["cka"], alike.cka, atol=1e-5)
+
+
 def test_maps_of_everything_make_one(report):
     assert report.maps["video"].shape == (3, 3, 2, 2)
     assert report.maps["audio"].shape[:3] == (3, 3, 1)

@@ -142,6 +142,13 @@ def findings(frames=2, heads=3, text="dog", sound=True, picture=True):
             {"medium": m, "whole": -1, "parts": [0.5], "relevant": [-3], "random": [-2], "gain": 1} for m in media
         ],
         "notes": [text],
+        "alike": {
+            "pairs": [[0, 1], [0, 2], [1, 2]] if heads == 3 else [],
+            "cka": [[[0.25, 0.5, None]], [[0.75, 0.5, None]]],
+            "angle_deg": [[[30.0, 60.0, None]], [[40.0, 60.0, None]]],
+            "chance_cka": [[0.1], [0.1]],
+            "chance_angle_deg": [[80.0], [80.0]],
+        },
     }
     arrays = {
         "frames": random.integers(0, 255, (frames, 12, 16, 3), dtype=np.uint8),
@@ -188,6 +195,19 @@ def test_the_page_is_self_contained():
     assert "@media print" in html
     assert "seen +1.00, heard +1.00" in html
     assert ">-2.50<" in html  # the change of the log-probability without any head
+
+
+def test_how_alike_heads_are_beside_chance():
+    document, arrays = findings()
+    html = heads_page(document, arrays)
+    row = r"<td>heads 1 and 2</td><td[^>]*>0.500</td><td[^>]*>35.0</td>"
+    assert re.search(row, html)
+    assert re.search(r"<td>heads 2 and 3</td><td[^>]*>–</td><td[^>]*>–</td>", html)  # a head that is zero
+    assert re.search(r"random matrices of that shape</td><td[^>]*>0.100</td><td[^>]*>80.0</td>", html)
+    names = [name for name, _ in figures(document, arrays)]
+    assert {"alike-cka-heads-1-2.svg", "alike-angle-heads-2-3.svg"} <= set(names)
+    assert "different matrices" not in heads_page(*findings(heads=1))
+    assert "different matrices" not in heads_page({**document, "alike": None}, arrays)
 
 
 def test_every_text_of_a_stranger_is_escaped():
