@@ -30,7 +30,9 @@ class Entry:
 
 FAMILIES: Mapping[str, Entry] = {
     "crab": Entry("crab_core.families.crab:FAMILY", "visual and audio encoders, two Q-Formers, a Llama with I-LoRA"),
-    "crab-plus": Entry("crab_core.families.crab_plus:FAMILY", "Qwen2.5-Omni's thinker with I-LoRA in all its parts"),
+    "crab-plus": Entry(
+        "crab_core.families.crab_plus:FAMILY", "Qwen2.5-Omni's thinker with I-LoRA in all its parts", several_clips=True
+    ),
 }
 
 TASKS: Mapping[str, Entry] = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crab_cli import options
-from crab_cli.bars import bars
-from crab_cli.commands import models_files
+from crab_cli.commands import models_files, models_import
 from crab_cli.output import Output
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ def _root() -> None:
 
 
 models_files.add_to(app)
+models_import.add_to(app)
 
 
 @app.command("list")
@@ -75,83 +75,6 @@ def info(
     else:
         told = {key: value for key, value in facts.items() if key != "files" and value not in ("", [], {})}
         output.rows(("what", "found"), [(key, _shown(value)) for key, value in told.items()])
-
-
-def _path(option: str, metavar: str, help_: str) -> Any:
-    return typer.Option(option, metavar=metavar, help=help_, show_default=False)
-
-
-@app.command("import")
-def import_model(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A model by name.", autocompletion=options.complete_model, show_default=False
-        ),
-    ],
-    llm: Annotated[Path, _path("--llm", "DIR", "Llama-2-7b-chat as published.")],
-    clip: Annotated[Path, _path("--clip", "DIR", "CLIP ViT-L/14 as published.")],
-    beats: Annotated[Path, _path("--beats", "FILE", "The BEATs checkpoint.")],
-    finetune: Annotated[Path, _path("--finetune", "FILE", "finetune_weights.bin of Crab.")],
-    avs: Annotated[Path | None, _path("--avs", "FILE", "avs_finetune_weights.bin: masks.")] = None,
-    avss: Annotated[Path | None, _path("--avss", "FILE", "avss_finetune_weights.bin: semantic masks.")] = None,
-    bert_config: Annotated[
-        Path | None, _path("--bert-config", "FILE", "config.json of the Q-Formers, if not bert-base's.")
-    ] = None,
-    tokenizer: Annotated[Path | None, _path("--tokenizer", "DIR", "If it is not in the --llm folder.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FOLDER", help="The model folder.", show_default="where --model NAME finds it"
-        ),
-    ] = None,
-    positions: Annotated[
-        str, typer.Option("--positions", metavar="train|infer|FILE", help="Values that no published file holds.")
-    ] = "train",
-    profile: Annotated[
-        Literal["train", "evaluation", "quick-start"], typer.Option("--profile", help="Wording of the prompts.")
-    ] = "train",
-    mask_layers: Annotated[
-        Literal["14,22", "14,23"], typer.Option("--mask-layers", help="What masks see of CLIP.")
-    ] = "14,22",
-    alpha: Annotated[float, typer.Option("--alpha", metavar="X", min=0.01, help="Scale of the adapter.")] = 16.0,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
-    """Make a model folder from the files that a model's authors published.
-
-    Prints the path of the folder. Files are read with nothing in them run; the folder is there complete or not at all.
-
-    \b
-    Examples:
-      crab models import crab-7b --llm Llama-2-7b-chat-hf --clip clip-vit-large-patch14 \\
-        --beats BEATs.pt --finetune finetune_weights.bin
-      crab models import crab-7b --llm L --clip C --beats B.pt --finetune F.bin --avs A.bin -o crab
-      crab models import crab-7b --llm L --clip C --beats B.pt --finetune F.bin --positions infer
-    """
-    from crab_core.registry import FAMILIES
-    from crab_core.weights.release import Choices, Release
-
-    spec = _importable(name)
-    folder = out or spec.home()
-    release = Release(llm, clip, beats, finetune, avs, avss, bert_config, tokenizer)
-    first, second = mask_layers.split(",")
-    choices = Choices(positions, profile, (int(first), int(second)), alpha, spec.name)
-    with bars(Output(quiet=quiet, verbose=verbose)) as listen:
-        FAMILIES[spec.family].load().import_release(release, choices, folder, listen)
-    typer.echo(folder)
-
-
-def _importable(name: str) -> ModelSpec:
-    """The model of that name; raises UsageError if this version imports none of that name."""
-    from crab_core.errors import UsageError
-    from crab_core.registry import suggest
-    from crab_core.weights.catalog import MODELS
-
-    known = [spec.name for spec in MODELS.values() if spec.status == "import it"]
-    if name not in known:
-        raise UsageError(f"no model called '{name}' can be imported", hint=suggest(name, known, kind="model"))
-    return MODELS[name]
 
 
 def _facts(name: str) -> dict[str, Any]:

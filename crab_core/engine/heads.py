@@ -123,6 +123,7 @@ def look_at_heads(
         with watch("check"):
             checks = _checked(asked, clip, generated, maps) if options.check else ()
         looks = maps["video"].shape[1] if "video" in maps else len(clip.frames)
+        stride = max(1, len(clip.frames) // max(1, looks))  # a look of several frames is shown by its first
         layers, projections, table = by_router(routes.routers, routes.weights)
     return HeadReport(
         alike=alike_of(inside) if inside.heads > 1 else None,
@@ -138,9 +139,9 @@ def look_at_heads(
         by_second={medium: by_second(placed, shares, medium) for medium in MEDIA if _has(placed, medium)},
         relevance=relevance,
         maps=maps,
-        frame_times_s=np.asarray(clip.frame_times_s[:looks], np.float32),
-        frames=_shown_frames(seen, clip)[:looks],
-        sound_windows_s=clip.sound_windows_s if _has(tokens, "audio") else (),
+        frame_times_s=np.asarray(clip.frame_times_s[::stride][:looks], np.float32),
+        frames=_shown_frames(seen, clip)[::stride][:looks],
+        sound_windows_s=_windows(clip, maps) if _has(tokens, "audio") else (),
         waveform=clip.waveform,
         ablations=tuple(ablations),
         checks=checks,
@@ -240,6 +241,16 @@ def _write(asked: Asked) -> Generated:
 def _answer(asked: Asked, written: Generated) -> str:
     answer = asked.task.read(written.text, Canvas(asked.clip.duration_s)).answer
     return answer.text if answer is not None else ""
+
+
+def _windows(clip: Clip, maps: dict[str, npt.NDArray[np.float32]]) -> tuple[tuple[float, float], ...]:
+    """What each look of the sound is of; a network that counts its sound otherwise shares all of it out evenly."""
+    windows = clip.sound_windows_s
+    count = maps["audio"].shape[1] if "audio" in maps else len(windows)
+    if not windows or count == len(windows):
+        return windows
+    start, width = windows[0][0], (windows[-1][1] - windows[0][0]) / count
+    return tuple((start + place * width, start + (place + 1) * width) for place in range(count))
 
 
 def _has(tokens: Sequence[Token], medium: str) -> bool:

@@ -8,17 +8,17 @@ the mask decoder's positions. Source: Crab (arXiv 2503.13068); values drawn agai
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from crab_core.errors import ModelError, UsageError, WeightsMismatch
+from crab_core.errors import ModelError, UsageError
 from crab_core.families.crab_masks import TASK_CAPABILITY
 from crab_core.families.crab_sizes import config_for
 from crab_core.families.crab_tokens import ADDED_COUNT, tokenizer_files
+from crab_core.families.importing import check_names, sharded, sizes_of
 from crab_core.nn.capability import CAPABILITIES
 from crab_core.nn.crab import CrabModel
 from crab_core.nn.ilora import from_published
@@ -40,7 +40,6 @@ DIRECTIONS = {
     "positions.1.directions": "seg_module.mask_decoder.pe1.positional_encoding_gaussian_matrix",
 }
 TABLES = {"llm.model.embed_tokens.weight": "tokens.weight", "llm.lm_head.weight": "head.weight"}
-SHARD_BYTES = 2 << 30
 TEXT_TASKS = ("avqa", "ave", "avvp", "arig", "avcap")
 LICENCE = "the Llama 2 Community License for the base; for the rest see its publisher"
 MAP = "import.json"
@@ -65,7 +64,8 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
     vocabulary = opened.tensors["llm"]["llm.model.embed_tokens.weight"].shape[0]
     tokens = tokenizer_files(release.tokenizer or release.llm, vocabulary)
     files = _files(opened, config, filler, on_progress)
-    _check_names(files, config, release)
+    with without_weights():
+        check_names(files, CrabModel(config), release.finetune)
     header = Header(
         name=choices.name,
         family="crab",
@@ -154,7 +154,7 @@ def _files(
             llm[table] = _lengthened(llm[table], filler.rows(table, llm[table].shape[1], beside, on_progress))
     tower = max(config.visual.options["layers"])
     eyes = {name: lazy for name, lazy in parts["clip"].items() if not _is_behind(name, tower)}
-    files = {name: tensors for name, tensors in _sharded(llm)}
+    files = sharded(llm, "llm")
     files["encoders.safetensors"] = {**eyes, **parts["beats"]}
     files["adapters.safetensors"] = dict(parts["finetune"])
     for capability in CAPABILITIES:
@@ -189,44 +189,7 @@ def _is_behind(name: str, last: int) -> bool:
     return bool(rest) and "tower" in head and int(rest.partition(".")[0]) >= last
 
 
-def _sharded(tensors: Mapping[str, LazyTensor]) -> list[tuple[str, dict[str, LazyTensor]]]:
-    """The tensors in the order of their files, cut where a file would grow beyond 2 GiB."""
-    shards: list[dict[str, LazyTensor]] = [{}]
-    size = 0
-    for name, lazy in sorted(tensors.items(), key=lambda item: (str(item[1].path), item[0])):
-        if shards[-1] and size + lazy.bytes > SHARD_BYTES:
-            shards.append({})
-            size = 0
-        shards[-1][name] = lazy
-        size += lazy.bytes
-    digits = max(2, int(math.log10(len(shards))) + 1)
-    return [(f"llm-{number:0{digits}}.safetensors", shard) for number, shard in enumerate(shards, start=1)]
-
-
-def _check_names(files: Mapping[str, Mapping[str, LazyTensor]], config: CrabConfig, release: Release) -> None:
-    """Every tensor of the network is there once, with its shape, and none that it does not know."""
-    with without_weights():
-        expected = {name: tuple(tensor.shape) for name, tensor in CrabModel(config).tensors().items()}
-    given = {name: lazy for tensors in files.values() for name, lazy in tensors.items()}
-    lacking, unknown = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
-    if lacking or unknown:
-        where = str(given[unknown[0]].path) if unknown else str(release.finetune)
-        raise WeightsMismatch(where, lacking, unknown)
-    for name, lazy in given.items():
-        if lazy.shape != expected[name]:
-            raise ModelError(
-                f"'{name}' in '{lazy.path}' is {lazy.shape} and the network needs {expected[name]}",
-                hint="The files belong to different models.",
-            )
-
-
 def _sources(release: Release) -> dict[str, Any]:
     """The names and sizes of the files that were read; no folders, so that the same files give the same header."""
     named = {role: getattr(release, role) for role in ("llm", "clip", "beats", "finetune", "avs", "avss")}
-    return {role: _sizes(Path(path)) for role, path in named.items() if path is not None}
-
-
-def _sizes(path: Path) -> dict[str, int]:
-    kinds = (".safetensors", ".bin", ".pt")
-    files = sorted(one for one in path.iterdir() if one.suffix in kinds) if path.is_dir() else [path]
-    return {one.name: one.stat().st_size for one in files}
+    return {role: sizes_of(Path(path)) for role, path in named.items() if path is not None}

@@ -13,14 +13,17 @@ from typing import Any
 import torch
 
 from crab_core.errors import ModelError
-from crab_core.families._base import Precision
+from crab_core.families._base import Needs, Precision
+from crab_core.families.crab_quantized import load_quantized
 from crab_core.families.ilora_sizes import check_heads
 from crab_core.families.plus_network import PlusNetwork
 from crab_core.families.plus_text import PlusChat
 from crab_core.nn.plus import PlusModel
 from crab_core.nn.plus_config import PlusConfig
 from crab_core.nn.stored import without_weights
-from crab_core.weights.folder import read_header, read_tensors
+from crab_core.progress import Listener, ignore
+from crab_core.weights.folder import Header, read_header, read_tensors
+from crab_core.weights.plus_release import PlusChoices, PlusRelease
 
 __all__ = ["FAMILY", "CrabPlusFamily"]
 
@@ -40,11 +43,36 @@ class CrabPlusFamily:
         header = read_header(folder)
         config = config_of(header.config, folder)
         model = empty_model(config, folder)
-        tensors = read_tensors(folder, header, getattr(torch, precision.dtype))
-        check_heads(config.ilora, tensors, folder)
-        model.load_tensors(tensors, str(folder))
+        if precision.quantize != "none" or header.quantized != "none":
+            load_quantized(model, folder, header, precision, lambda found: check_heads(config.ilora, found, folder))
+        else:
+            tensors = read_tensors(folder, header, getattr(torch, precision.dtype))
+            check_heads(config.ilora, tensors, folder)
+            model.load_tensors(tensors, str(folder))
         model.to(precision.device).eval().requires_grad_(False)
         return PlusNetwork(header.name, model, PlusChat.read(folder, config.system))
+
+    def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:
+        """The memory for one clip and an answer of that many tokens: see `plus_needs`."""
+        from crab_core.families.plus_needs import needs_of
+
+        header = read_header(folder)
+        return needs_of(config_of(header.config, folder), folder, header, precision, new_tokens)
+
+    def quantize_folder(self, folder: Path, kind: str, out: Path, on_progress: Listener = ignore) -> Header:
+        """Writes the folder again with the text decoder's linears packed; the towers stay as they were stored."""
+        from crab_core.families.crab_quantized import quantize_folder
+
+        config = config_of(read_header(folder).config, folder)
+        return quantize_folder(empty_model(config, folder), folder, kind, out, on_progress)
+
+    def import_release(
+        self, release: PlusRelease, choices: PlusChoices, out: Path, on_progress: Listener = ignore
+    ) -> Header:
+        """Writes a model folder from the published files: see `plus_import.import_plus`."""
+        from crab_core.families.plus_import import import_plus
+
+        return import_plus(release, choices, out, on_progress)
 
 
 def config_of(document: Mapping[str, Any], folder: Path) -> PlusConfig:

@@ -26,6 +26,7 @@ from crab_core.registry import TASKS
 from crab_core.types import Clip, Decoding, Medium, Prompt, View
 
 if TYPE_CHECKING:
+    from crab_core.families.plus_heads import PlusHeads
     from crab_core.nn.plus import PlusModel
 
 PER_SECOND = 25  # tokens of a second of sound
@@ -102,6 +103,12 @@ class PlusNetwork:
         if decoding.temperature > 0:
             return [self.generate(one, prompt, decoding) for one, prompt in zip(encoded, prompts, strict=True)]
         return self._write(encoded, prompts, decoding, None) if prompts else []
+
+    def inside(self) -> PlusHeads:
+        """The heads of the I-LoRA, to be watched; raises ModelError if the model has none."""
+        from crab_core.families.plus_heads import PlusHeads
+
+        return PlusHeads.of(self)
 
     def spliced(self, encoded: Sequence[Encoded], ids: Sequence[Sequence[int]]) -> tuple[Spliced, torch.Tensor]:
         """Rows of ids with their media in place, padded on the left, and where their tokens stand: (3, B, L)."""

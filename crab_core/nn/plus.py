@@ -131,11 +131,7 @@ class PlusModel(StoredModule):
 
     def stored_name(self, key: str) -> str:
         """The published name, whichever tree transformers has; adapters under our names."""
-        name = plain_name(key).removeprefix("thinker.")
-        for new, published in RENAMED:
-            if name.startswith(new):
-                return published + name.removeprefix(new)
-        return name
+        return published_name(plain_name(key).removeprefix("thinker."))
 
     def decoder(self) -> tuple[str, nn.Module]:
         """The text decoder."""
@@ -156,6 +152,14 @@ class PlusModel(StoredModule):
         """The module that has the towers: below `model` from transformers 5.21 on."""
         inner = self.thinker.model
         return inner if hasattr(inner, "visual") else self.thinker
+
+
+def published_name(name: str) -> str:
+    """A thinker's tensor as the published files call it, whatever version of transformers named it."""
+    for new, published in RENAMED:
+        if name.startswith(new):
+            return published + name.removeprefix(new)
+    return name
 
 
 def thinker_config(document: Mapping[str, Any]) -> Qwen2_5OmniThinkerConfig:

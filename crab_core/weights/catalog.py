@@ -58,16 +58,16 @@ _BEATS_COPY = Source(
 )
 _QWEN = Source(
     "Qwen/Qwen2.5-Omni-7B",
-    PUBLISHER,
+    "Apache-2.0",
     (
         RemoteFile("config.json"),
         RemoteFile("tokenizer_config.json"),
         RemoteFile("vocab.json"),
         RemoteFile("merges.txt"),
-        RemoteFile("preprocessor_config.json"),
         RemoteFile("model.safetensors.index.json"),
         *(RemoteFile(f"model-{shard:05}-of-00005.safetensors") for shard in range(1, 6)),
     ),
+    role="base",
     whole=True,
 )
 
@@ -106,10 +106,13 @@ MODELS: Mapping[str, ModelSpec] = {
             name="crab-plus-7b",
             family="crab-plus",
             summary="Crab+ (2026): Qwen2.5-Omni-7B thinker, 3 heads of rank 128",
-            licence=PUBLISHER,
-            tasks=("avqa", "ave", "avvp", "avcap"),
-            status="not importable yet",
-            sources=(Source("GeWu-Lab/Crab_Plus", PUBLISHER, (RemoteFile("finetune_weights.bin"),)), _QWEN),
+            licence=f"Apache-2.0 for the base; for the adapter {PUBLISHER}",
+            tasks=(
+                *("avqa", "avqa-options", "ave", "avvp", "unav", "avcap", "arig", "s4", "ms3", "ref-avs"),
+                *("emotion", "action", "a2v", "v2a"),
+            ),
+            status="import it",
+            sources=(_QWEN, Source("GeWu-Lab/Crab_Plus", PUBLISHER, (RemoteFile("finetune_weights.bin"),), "finetune")),
             paper="arXiv:2603.04128",
         ),
     )

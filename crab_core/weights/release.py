@@ -91,7 +91,7 @@ def open_release(release: Release, stack: Callable[[Mapping[str, torch.Tensor]],
     left_out: dict[str, tuple[str, ...]] = {}
     for role, found in published.items():
         renamed, unused = _renamed(found, role, _where(release, role))
-        tensors[role] = _stacked(renamed, stack)
+        tensors[role] = stacked(renamed, stack)
         left_out[role] = tuple(sorted(unused))
         _check_role(role, tensors[role], _where(release, role))
     return Opened(
@@ -130,10 +130,10 @@ def _name(key: str, role: str) -> str | None:
     return None if inner is None else f"audio_encoder.{inner}"
 
 
-def _stacked(
+def stacked(
     tensors: Mapping[str, LazyTensor], stack: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]]
 ) -> dict[str, LazyTensor]:
-    """The heads of each layer as one tensor (out, H r), to be put together when it is read."""
+    """The tensors with the heads of each layer as one tensor (out, H r), to be put together when it is read."""
     stacked: dict[str, LazyTensor] = {}
     heads: dict[str, dict[str, LazyTensor]] = {}
     for name, lazy in tensors.items():

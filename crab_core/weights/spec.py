@@ -9,7 +9,7 @@ from typing import Literal
 
 from crab_core.errors import ModelError
 
-Status = Literal["embedded", "import it", "not importable yet"]
+Status = Literal["embedded", "import it"]
 HOME = "CRAB_MODELS"  # the environment variable that says where imported models lie
 
 
@@ -85,12 +85,7 @@ class ModelSpec:
     def _imported(self) -> Path:
         if (self.home() / "crab.json").is_file():
             return self.home()
-        if self.status == "import it":
-            raise ModelError(
-                f"the model '{self.name}' is not on this machine: there is no folder '{self.home()}'",
-                hint=f"Import its published files: crab models import {self.name} --help, or use --model mini",
-            )
         raise ModelError(
-            f"the model '{self.name}' is {self.status}: this version cannot convert its published checkpoints",
-            hint="Use --model mini, or give a model folder of your own: --model FOLDER",
+            f"the model '{self.name}' is not on this machine: there is no folder '{self.home()}'",
+            hint=f"Import its published files: crab models import {self.name} --help, or use --model mini",
         )

@@ -1,4 +1,4 @@
-"""Every family by one model of it: the fake one, and `mini` by its public name."""
+"""Every family by one model of it: the fake one, `mini` by its public name, and a tiny random Crab+."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from fake_family import FakeFamily, write_clip, write_model
+from tiny_plus import write_plus
 
 from crab_core import registry
 from crab_core.engine.session import Model, load
 from crab_core.weights.catalog import MODELS
 
-NAMES = ["fake", "mini"]
+NAMES = ["fake", "mini", "tiny-plus"]
 
 
 @pytest.fixture(scope="session", params=NAMES)
@@ -22,6 +23,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             patch.setattr("fake_family.FAMILY", FakeFamily())
             patch.setitem(registry.FAMILIES, "fake", registry.Entry("fake_family:FAMILY", "says what it is told", True))
             return load(write_model(tmp_path_factory.mktemp("fake")), device="cpu")
+    if request.param == "tiny-plus":
+        return load(write_plus(tmp_path_factory.mktemp("plus") / "model"), device="cpu")
     embedded = MODELS[request.param].embedded
     if embedded is None or not Path(registry.__file__).parent.joinpath(embedded).is_dir():
         pytest.skip(f"the weights of '{request.param}' are not in this checkout")

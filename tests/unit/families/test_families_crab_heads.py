@@ -69,14 +69,14 @@ def test_the_gradient_is_that_of_the_log_probability(inside, network, encoded):
     """Scaling one position by 1 + e changes the log-probability by e times gradient x input."""
     ids = network.generate(encoded, PROMPT, GREEDY).token_ids
     found = inside.relevance(encoded, PROMPT, ids, range(len(ids)), "gradient")
-    embeds, _ = inside._embeds(encoded, PROMPT, ids)
+    asked = inside.asked(encoded, PROMPT, ids)
     position, step = int(found[:-1].argmax()), 1e-3
     with torch.no_grad():
         changed = []
         for sign in (1, -1):
-            moved = embeds.clone()
+            moved = asked.embeds.clone()
             moved[0, position] *= 1 + sign * step
-            changed.append(float(inside._log_probabilities(moved, ids).sum()))
+            changed.append(float(inside._log_probabilities(asked, moved, ids).sum()))
     assert abs(changed[0] - changed[1]) / (2 * step) == pytest.approx(float(found[position]), rel=0.05)
 
 

@@ -24,12 +24,10 @@ def test_every_model_says_what_it_is(name):
     assert (spec.embedded is None) == (spec.status != "embedded")
 
 
-@pytest.mark.parametrize(
-    ("name", "told"), [("crab-7b", "is not on this machine"), ("crab-plus-7b", "is not importable yet")]
-)
-def test_published_models_are_refused_with_a_way_out(name, told, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["crab-7b", "crab-plus-7b"])
+def test_published_models_are_refused_with_a_way_out(name, monkeypatch, tmp_path):
     monkeypatch.setenv("CRAB_MODELS", str(tmp_path))
-    with pytest.raises(ModelError, match=f"'{name}' {told}") as caught:
+    with pytest.raises(ModelError, match=f"'{name}' is not on this machine") as caught:
         MODELS[name].folder()
     assert "--model mini" in (caught.value.hint or "")
 
