@@ -18,6 +18,7 @@ from crab_cli.commands import (
     localize,
     merge,
     models,
+    report,
     scan,
     segment,
     train,
@@ -37,6 +38,7 @@ app.command("localize")(localize.command)
 app.command("segment")(segment.command)
 app.command("scan")(scan.command)
 app.command("visualize-heads")(visualize_heads.command)
+app.command("report")(report.command)
 app.command("merge")(merge.command)
 app.command("bench")(bench.command)
 app.add_typer(models.app, name="models")

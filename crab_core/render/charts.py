@@ -11,7 +11,7 @@ from html import escape
 
 from crab_core.render.colours import colour, ink_on
 
-LABEL_PX, BAR_PX, ROW_PX, VALUE_PX = 130, 420, 26, 60
+LABEL_PX, BAR_PX, ROW_PX, VALUE_PX = 100, 360, 26, 44
 
 
 def shares_chart(rows: Mapping[str, Sequence[float]], title: str) -> str:
@@ -30,6 +30,20 @@ def shares_chart(rows: Mapping[str, Sequence[float]], title: str) -> str:
                 )
             left += width
     return svg(LABEL_PX + BAR_PX + 8, height, parts, title)
+
+
+def bars_chart(counts: Mapping[str, float], title: str) -> str:
+    """One bar a row, as long as its number, which stands behind it; the longest fills the width."""
+    longest = max([*counts.values(), 1e-9])
+    parts = []
+    for number, (label, value) in enumerate(counts.items()):
+        top = number * ROW_PX + 2
+        shown = label if len(label) <= 15 else label[:14] + "…"
+        parts.append(text(LABEL_PX - 8, top + 16, shown, anchor="end"))
+        width = BAR_PX * value / longest
+        parts.append(_rect(LABEL_PX, top, width, ROW_PX - 6, colour(0), f"{label}: {value:g}"))
+        parts.append(text(LABEL_PX + width + 6, top + 15, f"{value:g}"))
+    return svg(LABEL_PX + BAR_PX + VALUE_PX, ROW_PX * len(counts) + 4, parts, title)
 
 
 def seconds_chart(series: Sequence[Sequence[float]], title: str, ends_s: tuple[float, float]) -> str:

@@ -41,6 +41,11 @@ def heads_page(document: Document, arrays: Arrays) -> str:
     return page(f"Heads: {result['id']}", body)
 
 
+def heads_short(document: Document) -> list[str]:
+    """The numbers of a report as parts of a page about more than it, without its pictures."""
+    return [*_head(document, level=2), *_summary(document, level=3), *_ablations(document, level=3)]
+
+
 def figures(document: Document, arrays: Arrays) -> Iterator[tuple[str, bytes]]:
     """File names and contents for a paper: charts as SVG, overlays as PNG."""
     for name, chart in _charts(document):
@@ -62,12 +67,12 @@ def _charts(document: Document) -> Iterator[tuple[str, str]]:
     yield from alike_charts(document)
 
 
-def _head(document: Document) -> list[str]:
+def _head(document: Document, level: int = 1) -> list[str]:
     result = document["result"]
     answer = result["answer"] or {"text": "", "reasoning": ""}
     asked = result["question"] or f"task {result['task']}"
     parts = [
-        heading("What each LoRA head looks at and listens to", 1),
+        heading("What each LoRA head looks at and listens to", level),
         paragraph(f"{result['id']} · model {result['model']}, {document['heads']} heads", "dim"),
         paragraph(asked),
         paragraph(answer["text"] or "(no answer)", "answer"),
@@ -81,10 +86,10 @@ def _head(document: Document) -> list[str]:
     return [*parts, f"<p>{' &nbsp; '.join(keys)}</p>"]
 
 
-def _summary(document: Document) -> list[str]:
+def _summary(document: Document, level: int = 2) -> list[str]:
     masses = [f"{NAMES[medium]} {sum(values):.0%}" for medium, values in document["mass"].items() if any(values)]
     return [
-        heading("Who does how much"),
+        heading("Who does how much", level),
         paragraph("Mean share of each head, by what a token is. A router gives each token shares that make 1."),
         f'<div class="wide">{shares_chart(document["by_kind"], "mean share by kind of token")}</div>',
         paragraph(f"Evidence from sight and sound that went through each head ({', '.join(masses) or 'none'})."),
@@ -163,7 +168,7 @@ def _token(token: Document, shares: Sequence[float] | None) -> str:
     return f'<span class="{kind}" style="{style}" title="{told}">{escape(token["text"])}</span>'
 
 
-def _ablations(document: Document) -> list[str]:
+def _ablations(document: Document, level: int = 2) -> list[str]:
     ablations = document["ablations"]
     if not ablations:
         return []
@@ -178,7 +183,7 @@ def _ablations(document: Document) -> list[str]:
         for one in ablations
     ]
     return [
-        heading("What is lost without a head"),
+        heading("What is lost without a head", level),
         paragraph(
             "The model answers again while heads are silent. The last columns say how likely it still finds the text "
             "that it wrote with all heads: natural logarithm of the probability, and the change. A head whose absence "

@@ -30,6 +30,16 @@ def survey_page(document: Document) -> str:
     return page(f"Heads: {document['source']}", body)
 
 
+def survey_short(document: Document) -> list[str]:
+    """What was found, as parts of a page about more than it, without the answers."""
+    return [
+        *_head(document, level=2),
+        *_profiles(document),
+        *_specialisation(document),
+        *_cost(document),
+    ]
+
+
 def survey_figures(document: Document) -> Iterator[tuple[str, bytes]]:
     """File names and contents for a paper, all SVG."""
     for name, chart in _charts(document):
@@ -45,7 +55,7 @@ def _charts(document: Document) -> Iterator[tuple[str, str]]:
         yield "cost", _intervals(document, "cost", "nats a token lost without each head")
 
 
-def _head(document: Document) -> list[str]:
+def _head(document: Document, level: int = 1) -> list[str]:
     tasks = Counter(row["task"] for row in document["rows"])
     clips = len({row["clip"] for row in document["rows"]})
     told = ", ".join(f"{task} {count}" for task, count in tasks.items()) or "none"
@@ -54,7 +64,7 @@ def _head(document: Document) -> list[str]:
         for head in range(document["heads"])
     ]
     return [
-        heading("Which task uses which LoRA head", 1),
+        heading("Which task uses which LoRA head", level),
         paragraph(f"{document['source']} · model {document['model']}, {document['heads']} heads", "dim"),
         paragraph(f"{clips} clips, answers by task: {told}. {len(document['failures'])} failed."),
         *(paragraph(f"Note: {note}", "dim") for note in document["notes"]),

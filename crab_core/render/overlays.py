@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from crab_core.render.colours import rgb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
-    Picture = npt.NDArray[np.uint8]
     Floats = npt.NDArray[np.float32]
 
+Picture = npt.NDArray[np.uint8]
 STRENGTH = 0.85  # how much of a pixel the strongest place of a map takes
 WINDOW, HOP, BANDS = 400, 160, 128  # samples of 16 kHz sound; bands in a shown spectrogram
 RANGE_DB = 70.0
@@ -75,16 +74,17 @@ def strip(pictures: Sequence[Picture], gap_px: int = 4) -> Picture:
     return np.concatenate(parts, axis=1)
 
 
-def encoded(picture: Picture, suffix: str = ".png") -> bytes:
-    """An RGB picture as a PNG (`.png`) or JPEG (`.jpg`) file."""
-    _, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+def encoded(picture: Picture, suffix: str = ".png", quality: int = 95) -> bytes:
+    """An RGB picture as a PNG (`.png`) or JPEG (`.jpg`) file; `quality`, up to 100, is that of a JPEG."""
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
+    _, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), settings)
     return bytes(data)
 
 
-def data_uri(picture: Picture, suffix: str = ".jpg") -> str:
+def data_uri(picture: Picture, suffix: str = ".jpg", quality: int = 95) -> str:
     """An RGB picture as text that stands in a page instead of a file."""
     kind = {".jpg": "jpeg", ".png": "png"}[suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(encoded(picture, suffix)).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(encoded(picture, suffix, quality)).decode()}"
 
 
 def _parts(waveform: Floats, windows_s: Sequence[Sequence[float]]) -> list[Floats]:

@@ -15,7 +15,7 @@ body{margin:0 auto;max-width:1080px;padding:24px 16px 64px;background:var(--pape
 font:15px/1.5 system-ui,"DejaVu Sans",sans-serif;overflow-wrap:anywhere}
 h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:36px 0 6px}
 p{margin:6px 0;max-width:75ch}.dim{color:var(--dim)}p.answer{font-size:20px;font-weight:600}
-.wide{overflow-x:auto;margin:8px 0}svg{max-width:100%;height:auto;display:block}.wide>svg{min-width:440px}
+.wide{overflow-x:auto;margin:8px 0}svg{max-width:100%;height:auto;display:block}
 table{border-collapse:collapse}th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid var(--line);
 vertical-align:top;overflow-wrap:break-word;max-width:60ch}td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}td.number{white-space:nowrap}
 .frames{border-collapse:separate;border-spacing:3px}.frames td,.frames th{border:0;padding:0;text-align:center;
@@ -23,14 +23,19 @@ font-weight:400;font-size:12px;color:var(--dim)}.frames th.row{text-align:right;
 padding-right:8px;white-space:nowrap}
 .frames img{display:block;width:92px;height:auto;border-radius:3px}.sound img{display:block;width:100%;height:72px}
 .sound{display:grid;grid-template-columns:auto 1fr;gap:4px 8px;align-items:center;font-size:12px;color:var(--dim)}
+.card{border-top:1px solid var(--line);margin-top:22px;padding-top:6px}h3{font-size:15px;margin:8px 0 0}
+.card p.said{font-size:17px;font-weight:600}.doubt{border-left:3px solid #d55e00;padding-left:8px}
+.thumbs{display:flex;flex-wrap:wrap;gap:6px;margin:8px 0}figure{margin:0;max-width:calc(50% - 3px)}
+figure img{display:block;border-radius:3px;
+max-width:100%}figcaption{font-size:12px;color:var(--dim);text-align:center}
 .key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.35em;vertical-align:-1px}
 .mark{display:inline-flex;align-items:center;gap:5px;margin-right:16px}.mark svg{flex:none}
 .tokens{line-height:2.3;background:var(--soft);padding:10px 14px;border-radius:6px;white-space:pre-wrap}
 .token{padding-bottom:5px;background-repeat:no-repeat;background-position:bottom;background-size:100% 5px}
 .token.answer{font-weight:700}.charts{display:flex;flex-wrap:wrap;gap:24px;margin:12px 0}
 @media print{body{max-width:none;padding:0;font-size:11px}h2{break-after:avoid}.wide{overflow:visible}
-
-h2+p{break-after:avoid}.frames tr,.charts>*,table tr,.sound,.tokens{break-inside:avoid}
+h2+p{break-after:avoid}.thumbs figure{max-width:15.5%}
+.frames tr,.charts>*,table tr,.sound,.tokens,.card{break-inside:avoid}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 

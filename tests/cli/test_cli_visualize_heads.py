@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,25 @@ def test_a_family_that_shows_no_heads(crab, folder: Path, clip: Path, tmp_path: 
     said = crab("visualize-heads", clip, "Who?", "-o", tmp_path / "out", "-m", folder, "--device", "cpu")
     assert said.code == 4
     assert "its family 'fake' shows none" in said.err
+
+
+def test_the_report_of_a_heads_folder_is_its_page(heads, crab, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one" / "bark"
+    assert heads(clip, "Who?", "-o", out, "--no-ablate").code == 0
+    said = crab("report", out)
+    assert (said.code, said.out) == (0, f"{out / 'report.html'}\n")
+    assert (out / "report.html").read_bytes() == (out / "heads.html").read_bytes()
+    shutil.copytree(out, tmp_path / "one" / "again")
+    assert crab("report", tmp_path / "one").code == 0
+    assert (tmp_path / "one" / "report.html").read_text().count("What each LoRA head looks at") == 2
+    document = json.loads((out / "heads.json").read_text())
+    (out / "heads.json").write_text(json.dumps({**document, "by_kind": {"audio": ["<b>"]}}))
+    said = crab("report", out, "--overwrite")
+    assert said.code == 3
+    assert "the data about heads in" in said.err
+    assert crab("report", tmp_path / "one", "--overwrite").code == 1
+    (out / "heads.npz").write_bytes(b"PK no archive")
+    (out / "heads.json").write_text(json.dumps(document))
+    said = crab("report", out, "--overwrite")
+    assert said.code == 3
+    assert "cannot read" in said.err

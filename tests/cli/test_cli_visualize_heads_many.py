@@ -162,3 +162,14 @@ def test_another_run_in_the_folder_is_refused(heads, clips: Path, tmp_path: Path
     said = heads(clips, "--task", "avvp", "-o", tmp_path / "out")
     assert said.code == 5
     assert "another run is writing into" in said.err
+
+
+def test_the_report_of_a_survey_is_its_page(heads, crab, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    heads(clips, "--task", "avvp,avcap", "-o", out)
+    assert crab("report", out).code == 0
+    assert (out / "report.html").read_bytes() == (out / "survey.html").read_bytes()
+    (out / "survey.json").unlink()
+    said = crab("report", out, "--overwrite")
+    assert said.code == 3
+    assert "'heads.jsonl': the run was cut off" in said.err
