@@ -6,8 +6,8 @@
 Source: Crab (arXiv:2503.13068). Differs from the published code: the heads lie side by side in one
 (out, H r) matrix, and sum_h route_h B_h a = [B_1 .. B_H] (route (x) a), so that one product serves all heads and no
 (tokens, H, out) tensor exists; any leading dimensions; the base may be any linear layer, 4-bit ones included, since
-only its forward is called. The router and A stay two products: stacking their weights on every call, as training
-needs it, measured no gain (benchmarks/ilora.py). Parity: tests/parity/test_parity_ilora.py.
+only its forward is called; an adapter that is not learning now takes the quick way of `frozen`.
+Parity: tests/parity/test_parity_ilora.py.
 
 # T leading dimensions (batch, tokens), H heads, r rank
 """
@@ -23,6 +23,7 @@ from torch import nn
 
 from crab_core.errors import UsageError
 from crab_core.nn.ilora._peft import BaseTunerLayer
+from crab_core.nn.ilora.frozen import Stack, add_update, is_frozen, weighed
 
 if TYPE_CHECKING:
     from crab_core.nn.ilora.config import ILoraConfig
@@ -85,7 +86,15 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
 
     # peft walks these names to train, save, load, move, freeze and delete an adapter
     adapter_layer_names: tuple[str, ...] = ("ilora_A", "ilora_B", "ilora_router")
-    other_param_names: tuple[str, ...] = ("rank", "heads", "scaling", "ilora_dropout", "per_head_dropout", "head_masks")
+    other_param_names: tuple[str, ...] = (
+        "rank",
+        "heads",
+        "scaling",
+        "ilora_dropout",
+        "per_head_dropout",
+        "head_masks",
+        "stacks",
+    )
 
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: ILoraConfig) -> None:
         super().__init__()
@@ -95,6 +104,7 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
         self.scaling: dict[str, float] = {}
         self.per_head_dropout: dict[str, bool] = {}
         self.head_masks: dict[str, HeadMask] = {}
+        self.stacks: dict[str, Stack] = {}
         self.ilora_dropout = nn.ModuleDict()
         self.ilora_A = nn.ModuleDict()
         self.ilora_B = nn.ModuleDict()
@@ -113,6 +123,7 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
         self.scaling[name] = config.alpha / config.rank
         self.per_head_dropout[name] = config.per_head_dropout
         self.head_masks.pop(name, None)
+        self.stacks[name] = Stack()
         self.ilora_dropout[name] = nn.Dropout(config.dropout) if config.dropout > 0 else nn.Identity()
         self.ilora_A[name] = Down(self.in_features, config.rank)
         self.ilora_B[name] = Up(config.rank, config.heads, self.out_features, zero=config.init_weights)
@@ -136,8 +147,16 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
             return result
         for name in self.active_adapters:
             if name in self.heads:
-                result = torch.add(result, self.mixture(x, name).to(result.dtype), alpha=self.scaling[name])
+                result = self._added(result, x, name)
         return result
+
+    def _added(self, result: torch.Tensor, x: torch.Tensor, name: str) -> torch.Tensor:
+        """The result (..., out) with one adapter's update of x (..., in)."""
+        router, down, up = self.ilora_router[name], self.ilora_A[name], self.ilora_B[name]
+        if name in self.head_masks or not is_frozen(router, down, up):
+            return torch.add(result, self.mixture(x, name).to(result.dtype), alpha=self.scaling[name])
+        stack = self.stacks[name].of(router.weight, down.weight)
+        return add_update(result, weighed(x.to(stack.dtype), stack, self.heads[name]), up.weight, self.scaling[name])
 
     def mixture(self, x: torch.Tensor, name: str) -> torch.Tensor:
         """All heads of one adapter, weighed but not yet scaled: (..., in) -> (..., out), in the adapter's dtype."""

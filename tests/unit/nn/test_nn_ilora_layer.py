@@ -1,6 +1,7 @@
 """The layer: its formula, shapes, dtypes, dropout and refusals."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -176,3 +177,55 @@ def test_only_the_adapter_trains_and_dtype_follows_the_base():
     inject(host, heads=3, rank=2, alpha=8)
     trained = {name: p.dtype for name, p in host.named_parameters() if p.requires_grad}
     assert trained == {f"q_proj.ilora_{part}.default.weight": torch.bfloat16 for part in ("A", "B", "router")}
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_the_quick_way_gives_what_the_slow_one_does_and_sees_every_change(tokens: int) -> None:
+    config = ILoraConfig(heads=3, rank=4, alpha=8, init_weights=False)
+    layer = ILoraLayer(nn.Linear(12, 20), "default", config).eval()
+    x = torch.randn(2, tokens, 12)
+
+    def both() -> tuple[torch.Tensor, torch.Tensor]:
+        slow = layer.base_layer(x) + layer.scaling["default"] * layer.mixture(x, "default")
+        with torch.no_grad():
+            return layer(x), slow.detach()
+
+    torch.testing.assert_close(*both())
+    down, router = layer.ilora_A["default"], layer.ilora_router["default"]
+    assert down.weight.untyped_storage().data_ptr() == router.weight.untyped_storage().data_ptr()  # held once
+    changes = [
+        lambda: down.weight.data.mul_(3),
+        lambda: router.weight.data.copy_(torch.randn(3, 12)),
+        lambda: layer.load_state_dict({k: v + 1 for k, v in layer.state_dict().items()}),
+        lambda: layer.load_state_dict({k: v / 2 for k, v in layer.state_dict().items()}, assign=True),
+        lambda: layer.double(),
+        lambda: layer.float(),
+        lambda: setattr(router, "weight", nn.Parameter(torch.randn(3, 12))),
+    ]
+    before, _ = both()
+    for index, change in enumerate(changes):
+        change()
+        quick, slow = both() if index != 4 else (before, before)
+        torch.testing.assert_close(quick, slow, msg=lambda told, index=index: f"change {index}: {told}")
+    assert not torch.allclose(before, quick)
+
+
+def test_the_quick_way_leaves_gradients_of_the_input() -> None:
+    config = ILoraConfig(heads=3, rank=4, alpha=8, init_weights=False)
+    layer = ILoraLayer(nn.Linear(12, 20), "default", config).eval().requires_grad_(False)
+    x = torch.randn(4, 12, requires_grad=True)
+    (quick,) = torch.autograd.grad(layer(x).square().sum(), x)
+    slow = layer.base_layer(x) + layer.scaling["default"] * layer.mixture(x, "default")
+    torch.testing.assert_close(quick, torch.autograd.grad(slow.square().sum(), x)[0])
+
+
+def test_a_copy_and_a_pickle_of_a_layer_share_nothing_with_it() -> None:
+    config = ILoraConfig(heads=3, rank=4, alpha=8, init_weights=False)
+    layer = ILoraLayer(nn.Linear(12, 20), "default", config).eval()
+    x = torch.randn(2, 12)
+    with torch.no_grad():
+        expected = layer(x)
+        for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            other.ilora_A["default"].weight.zero_()
+            torch.testing.assert_close(layer(x), expected)
+            torch.testing.assert_close(other(x), layer.base_layer(x))
