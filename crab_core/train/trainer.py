@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# transformers' Trainer imports peft, and peft imports bitsandbytes with its warnings unless this door was opened first
+import crab_core.nn.ilora  # noqa: F401
+
+# isort: split
 import torch
 from torch import nn
 
