@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from crab_core.weights.spec import ModelSpec, RemoteFile, Source
 
 PUBLISHER = "see its publisher"
+UNCHECKED = "names and sizes of its files were not compared with the repository"
 
 _BEATS = "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2"
 
@@ -31,6 +32,7 @@ _LLAMA = Source(
     role="llm",
     whole=True,
     gated=True,
+    note=UNCHECKED,
 )
 _CLIP = Source(
     "openai/clip-vit-large-patch14",
@@ -69,6 +71,7 @@ _QWEN = Source(
     ),
     role="base",
     whole=True,
+    note=UNCHECKED,
 )
 
 MODELS: Mapping[str, ModelSpec] = {

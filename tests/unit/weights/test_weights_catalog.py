@@ -73,3 +73,11 @@ def test_published_names_become_ours_and_stay(published, ours):
 def test_two_names_for_one_tensor_are_refused():
     with pytest.raises(ModelError, match="unknown"):
         rename_all({"lm_head.weight": None, "base_model.model.lm_head.weight": None}, "file")
+
+
+def test_what_was_not_compared_with_its_repository_says_so():
+    shards = [
+        source for spec in MODELS.values() for source in spec.sources if any("-of-" in f.name for f in source.files)
+    ]
+    assert len(shards) == 2
+    assert all("not compared" in source.note for source in shards)
