@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/ilora.py --out benchmarks/results/ilora.json
 
-All layers are timed in turn, again and again. `..._over_bare` is the median of the ratios within a turn, so that other
-work on the machine hits all of them alike; `..._best` is the ratio of the shortest times.
+All layers are timed in turn, again and again. `..._over_bare` is the median of the ratios within a turn, of processor
+time, so that other work on the machine hits all of them alike; `..._best` is the ratio of the shortest times.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def layer_of(heads: int, rank: int, inputs: int, outputs: int) -> ILoraLayer:
 
 
 def seconds(run: Run, x: torch.Tensor) -> float:
-    """How long one call takes."""
-    start = time.perf_counter()
+    """How much of the processors' time one call takes; what other programs take does not count."""
+    start = time.process_time()
     run(x)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @torch.inference_mode()

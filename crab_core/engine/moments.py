@@ -149,7 +149,7 @@ def _ask(
     clip, encoded = seen.encode_view(task, look.view, watch)
     encoded = encoded.at(look.picture)
     with watch("generate"), memory_told(f"answering about '{clip.path}'"):
-        generated = model.network.generate(encoded, prompt, decoding, on_text)
+        generated = seen.write(encoded, prompt, decoding, on_text)
     with watch("read"):
         reading = task.read(generated.text, Canvas(clip.duration_s, 1, 1.0, clip.size, model.network.canvas_size))
     label = reading.answer.text if reading.answer is not None else ""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crab_core.engine.checks import check_able, in_words, probe_for, require, task_of
 from crab_core.engine.choosing import answer_by_choosing
@@ -24,7 +24,7 @@ from crab_core.engine.stopwatch import Stopwatch
 from crab_core.engine.where import check_where, with_boxes
 from crab_core.engine.windows import answer_in_windows, windows_for
 from crab_core.errors import ModelError
-from crab_core.families._base import SharingNetwork
+from crab_core.families._base import RememberingNetwork, SharingNetwork
 from crab_core.progress import Listener, Note, Progress, ignore
 from crab_core.types import Canvas, Clip, Decoding, Prompt, Request, Result, View
 
@@ -129,13 +129,17 @@ class Model:
 
 @dataclass
 class Seen:
-    """A clip that a model has looked at. Its encodings are kept: a second question costs only its answer."""
+    """A clip that a model has looked at. What it sees and hears is kept: a second question costs only its answer.
+
+    The network's keys and values of the last prompt, up to the end of its media, are kept too, with a `Seen`'s life.
+    """
 
     model: Model
     request: Request
     _probe: Probe | None = None
     _clips: dict[View, Clip] = field(default_factory=dict)
     _encodings: dict[tuple[View, str], Encoded] = field(default_factory=dict)
+    _memory: Any = None  # of what was computed for the last question
 
     def ask(
         self,
@@ -236,6 +240,14 @@ class Seen:
             del self._encodings[old]
         return clip, encoded
 
+    def write(self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None) -> Generated:
+        """What the network says; what it computed for the last question and needs again is not computed again."""
+        network = self.model.network
+        if not isinstance(network, RememberingNetwork):
+            return network.generate(encoded, prompt, decoding, on_text)
+        self._memory = self._memory or network.memory()
+        return network.generate_with(self._memory, encoded, prompt, decoding, on_text)
+
     def prompt(self, request: Request, watch: Stopwatch) -> tuple[Task, Prompt]:
         """The task of a request and what is said to the network; raises UsageError for a question it cannot take."""
         with watch("check"):
@@ -267,7 +279,7 @@ class Seen:
         else:
             _, clip, encoded = self.encode(task, watch)
             with watch("generate"), memory_told(f"answering about '{clip.path}'"):
-                generated = self.model.network.generate(encoded, prompt, decoding, on_text)
+                generated = self.write(encoded, prompt, decoding, on_text)
             result = self.read(request, task, generated, decoding, watch)
         if request.where:
             result = with_boxes(self, request, result, decoding, watch, on_progress)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from crab_core.types import Clip, Decoding, Medium, Prompt, View
 
@@ -125,6 +125,19 @@ class Network(Protocol):
         self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
     ) -> list[Generated]:
         """One text a prompt, several at once; equal to one at a time."""
+
+
+@runtime_checkable
+class RememberingNetwork(Protocol):
+    """A network that need not compute again what the questions about a clip have in common."""
+
+    def memory(self) -> Any:
+        """An empty memory, for the questions about one clip; only this network can use it."""
+
+    def generate_with(
+        self, memory: Any, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> Generated:
+        """Exactly what `generate` gives; changes the memory."""
 
 
 class Family(Protocol):

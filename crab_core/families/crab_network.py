@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,14 @@ import torch
 from crab_core.errors import UsageError
 from crab_core.families._base import Encoded, Generated, OnText, Span
 from crab_core.families.crab_masks import capability_for, drawn, kept_states, shared_capability
+from crab_core.families.crab_prefix import Memory, begun
 from crab_core.families.crab_text import Chat, Teller
 from crab_core.nn.filterbank import SAMPLE_RATE_HZ, filter_bank
 from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
 from crab_core.types import Clip, Decoding, Medium, Prompt, View
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig
+    from transformers import DynamicCache, GenerationConfig
 
     from crab_core.families.crab_heads import CrabHeads
     from crab_core.nn.crab import CrabModel
@@ -127,6 +129,16 @@ class CrabNetwork:
         """
         return self._write([encoded], [prompt], decoding, on_text)[0]
 
+    def memory(self) -> Memory:
+        """An empty memory for the questions about one clip."""
+        return Memory()
+
+    def generate_with(
+        self, memory: Memory, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> Generated:
+        """What `generate` gives; the beginning of the prompt is not computed again if it is that of the last one."""
+        return self._write([encoded], [prompt], decoding, on_text, memory)[0]
+
     def generate_batch(
         self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
     ) -> list[Generated]:
@@ -170,15 +182,24 @@ class CrabNetwork:
 
     @torch.inference_mode()
     def _write(
-        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding, on_text: OnText | None
+        self,
+        encoded: Sequence[Encoded],
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        on_text: OnText | None,
+        memory: Memory | None = None,
     ) -> list[Generated]:
+        """One text a prompt; a prompt alone is computed in two parts, of which the memory may hold the first."""
         ids = [self.chat.prompt_ids(prompt) for prompt in prompts]
         rows = [Row(row, len(row), one.features) for row, one in zip(ids, encoded, strict=True)]
         splicer = Splicer(self.chat.placeholders, self.chat.pad_id, self.chat.mask_ids)
         capability = shared_capability(encoded)
-        with self.model.using(capability), kept_states(self.model, capability) as states:
+        with self.model.using(capability):
             spliced = splicer(rows, self.model.llm.get_input_embeddings())
-            written = self._written(spliced, decoding, on_text)
+            alone = begun(self.model.llm, spliced, memory) if len(rows) == 1 else nullcontext()
+            config = self._generation(decoding, spliced)
+            with alone as cache, kept_states(self.model, capability) as states:
+                written = self._written(spliced, config, decoding.seed, on_text, cache)
         return [
             self._generated(
                 row, found, self._drawn(one, row, [state[index] for state in states]), decoding.max_new_tokens
@@ -186,15 +207,22 @@ class CrabNetwork:
             for index, (one, row, found) in enumerate(zip(encoded, written, spliced.stretches, strict=True))
         ]
 
-    def _written(self, spliced: Spliced, decoding: Decoding, on_text: OnText | None) -> list[list[int]]:
-        """The new ids of each row, with what comes after its end."""
-        config = self._generation(decoding, spliced)
+    def _written(
+        self,
+        spliced: Spliced,
+        config: GenerationConfig,
+        seed: int,
+        on_text: OnText | None,
+        cache: DynamicCache | None,
+    ) -> list[list[int]]:
+        """The new ids of each row, with what comes after its end; the cache holds the first positions, if given."""
         devices = [self._like.device] if self._like.is_cuda else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(decoding.seed)
+            torch.manual_seed(seed)
             written = self.model.llm.generate(
                 inputs_embeds=spliced.embeds,
                 attention_mask=spliced.attention_mask,
+                past_key_values=cache,
                 generation_config=config,
                 streamer=Teller(self.chat, on_text) if on_text is not None else None,
             )
