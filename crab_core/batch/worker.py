@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from crab_core.engine.session import Model, Seen, load
 from crab_core.engine.stopwatch import Stopwatch
@@ -86,6 +87,7 @@ class Worker:
             max_memory=spec.max_memory,
             on_progress=on_progress,
         )
+        self._seen: WeakValueDictionary[tuple[object, ...], Seen] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(max(1, spec.decoders), thread_name_prefix="decode")
 
     @property
@@ -125,12 +127,19 @@ class Worker:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _submit(self, chunk: Chunk) -> list[Future[_Prepared]]:
-        return [self._threads.submit(self._prepare, request) for request in chunk]
+        return [self._threads.submit(self._prepare, request, self._seen_of(request)) for request in chunk]
 
-    def _prepare(self, request: Request) -> _Prepared:
+    def _seen_of(self, request: Request) -> Seen:
+        """The clip of a request; requests about one clip that are in memory together look at it once."""
+        key = (request.clip, request.audio_path, request.require_audio)
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = Seen(self.model, request)
+        return seen
+
+    def _prepare(self, request: Request, seen: Seen) -> _Prepared:
         """The request with its clip decoded; runs in a thread."""
         prepared = _Prepared(request)
-        seen = Seen(self.model, request)
 
         def decode() -> None:
             task, _ = seen.prompt(request, prepared.watch)

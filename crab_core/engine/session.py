@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from crab_core.engine.checks import check_able, in_words, probe_for, require, task_of
@@ -140,6 +141,7 @@ class Seen:
     _clips: dict[View, Clip] = field(default_factory=dict)
     _encodings: dict[tuple[View, str], Encoded] = field(default_factory=dict)
     _memory: Any = None  # of what was computed for the last question
+    _decoding: Lock = field(default_factory=Lock)  # threads that want the same view wait for the one that decodes it
 
     def ask(
         self,
@@ -215,7 +217,7 @@ class Seen:
 
     def decode_view(self, task: Task, view: View, watch: Stopwatch) -> Clip:
         """What a view shows of the clip: from memory, else decoded now. The last few views are kept."""
-        with watch("decode"):
+        with watch("decode"), self._decoding:
             clip = self._clips.pop(view) if view in self._clips else self._decoded(view)
             self._clips[view] = clip  # the one used last stands last
             for old in list(self._clips)[:-KEPT_VIEWS]:

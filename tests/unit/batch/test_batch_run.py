@@ -285,6 +285,22 @@ def test_decoding_runs_ahead_by_one_chunk_only(worker: Worker, clips: Path) -> N
     outcomes.close()
 
 
+@pytest.mark.parametrize("size", [1, 4], ids=["one by one", "together"])
+def test_several_questions_about_one_clip_look_at_it_once(
+    worker: Worker, family: FakeFamily, clips: Path, size: int
+) -> None:
+    asked = [Request(clips / "a.mp4", "avqa", f"Who is number {number}?", id=f"q{number}") for number in range(4)]
+    chunks = [asked[at : at + size] for at in range(0, len(asked), size)]
+    outcomes = [one for chunk in worker.work(chunks) for one in chunk]
+    assert [(one.id, one.question) for one in outcomes if isinstance(one, Result)] == [
+        (one.id, one.question) for one in asked
+    ]
+    assert len(family.network.clips) == 1
+    for one, prompt in zip(asked, family.network.prompts, strict=True):
+        assert str(one.question) in " ".join(part.text for part in prompt.parts)
+    assert not worker._seen  # nothing is kept of a clip that nobody asks about
+
+
 def test_one_of_a_batch_that_fails_is_told_apart(worker: Worker, family: FakeFamily, clips: Path, monkeypatch) -> None:
     network, generate = family.network, family.network.generate
     calls: list[int] = []
