@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
+
 from crab_cli.output import Output
 from crab_core.progress import Listener, Note, Progress
 
@@ -16,13 +18,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def bars(output: Output) -> Iterator[Listener]:
+def bars(output: Output, *, lines: bool = False) -> Iterator[Listener]:
     """A listener that draws one bar a stage, from the first progress on, and removes them at the end.
 
-    Notes go to the output. While bars are drawn, what is printed stands above them.
+    Notes go to the output. While bars are drawn, what is printed stands above them. With `lines`, progress that has
+    something to say is a line each where nothing is drawn.
     """
     if output.quiet or not sys.stderr.isatty():
-        yield output.listen
+        yield _in_lines(output) if lines and not output.quiet else output.listen
         return
     drawn: Drawn | None = None
     stages: dict[str, TaskID] = {}
@@ -44,6 +47,16 @@ def bars(output: Output) -> Iterator[Listener]:
     finally:
         if drawn is not None:
             drawn.stop()
+
+
+def _in_lines(output: Output) -> Listener:
+    def listen(heard: Progress | Note) -> None:
+        if isinstance(heard, Progress) and heard.detail:
+            typer.echo(f"{heard.stage} {heard.done}/{heard.total} {heard.detail}", err=True)
+        else:
+            output.listen(heard)
+
+    return listen
 
 
 def _started() -> Drawn:

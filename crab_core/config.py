@@ -156,12 +156,20 @@ def _build_union(kind: Any, value: object, where: str, mistakes: list[str]) -> A
     if value is None and type(None) in options:
         return None
     rest = [option for option in options if option is not type(None)]
+    if isinstance(value, dict) and any(map(dataclasses.is_dataclass, rest)):
+        return _build(max(rest, key=lambda option: _shared_keys(option, value)), value, where, mistakes)
     for option in rest[:-1]:
         attempt: list[str] = []
         built = _build(option, value, where, attempt)
         if not attempt:
             return built
     return _build(rest[-1], value, where, mistakes)
+
+
+def _shared_keys(option: Any, value: Mapping[str, object]) -> int:
+    """How many keys of the value the option has; ties go to the first option."""
+    known = {field.name for field in dataclasses.fields(option)} if dataclasses.is_dataclass(option) else set()
+    return len(known & set(value))
 
 
 def _build_literal(kind: Any, value: object, where: str, mistakes: list[str]) -> Any:

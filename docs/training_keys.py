@@ -10,16 +10,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from crab_core.train.settings import Stage, TrainSettings, WorldData
+from crab_core.train.settings import FileData, Stage, TrainSettings, WorldData
 
 PAGE = Path(__file__).with_name("training.md")
 BETWEEN = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
 
 RUN: Mapping[str, str] = {
     "name": "what the model is called in answers and in its header",
-    "network": "the numbers of the network: `visual`, `audio`, `vl`, `al`, `llm`, `media`, `time_tags`, `mask`",
+    "network": "the numbers of a new network: `visual`, `audio`, `vl`, `al`, `llm`, `media`, `time_tags`, `mask`",
+    "model": "the model to start from in place of `network`: a name, or a model folder of the family crab",
     "stages": "what is learnt, in order; see below",
-    "data": "which clips; see below",
+    "data": "which clips: generated ones for a `network`, files for a `model`; see below",
     "vocabulary": "tokens of the tokenizer, which is learnt from the world's own texts",
     "note": "one sentence that is told with each answer of the model",
     "tasks": "the tasks that the header says the model was trained on",
@@ -27,6 +28,11 @@ RUN: Mapping[str, str] = {
     "seed": "of the first weights and of the order of everything",
     "threads": "of torch; 0 leaves torch's own choice",
     "keep": "how many of the last checkpoints `step-N` stay",
+    "device": "`auto`, `cpu`, `cuda` or `cuda:N` (`model`)",
+    "precision": "`fp32`, `bf16` or `fp16` of computing; what learns is kept in float32 (`model`)",
+    "quantize": "`4bit` or `8bit` packs the LLM's linears while an adapter beside them learns (`model`)",
+    "checkpointing": "compute the LLM's layers again in the backward pass: less memory, more time (`model`)",
+    "track": "`tensorboard`, `wandb`: also write the curve there, if they are installed",
 }
 DATA: Mapping[str, str] = {
     "clips": "how many clips of the split `train` are rendered",
@@ -34,32 +40,47 @@ DATA: Mapping[str, str] = {
     "short_share": "share of clips that last 4 to 9 s in place of 10 s",
     "processes": "that render; 0 is one for each core",
 }
+FILES: Mapping[str, str] = {
+    "files": "JSON lines of [our own schema](data.md), or the `labels.jsonl` of `crab data synth`",
+    "av_uie": "files of AV-UIE by task: `{ave: train_samples.json}`",
+    "root": "the folder that media are relative to; each file's own folder if none",
+    "split": "only lines of this split",
+    "workers": "threads that decode media two steps ahead; 0 decodes when a step needs it",
+    "cache": "folder for what frozen encoders gave for a clip; `--cache DIR` sets it",
+    "most_skipped": "share of clips that may be unusable before the run ends",
+}
 STAGE: Mapping[str, str] = {
     "name": "also the folder in which the model lies after the stage",
     "kind": "`visual`, `audio` or `language`; see above",
     "steps": "length of the schedule: the rate falls to 0 along half a cosine",
     "batch": "frames, seconds of sound, or clips, by kind",
     "rate": "highest learning rate",
-    "optimizer": "`adamw`, or `muon` for the matrices of the LLM and its adapter and AdamW for the rest",
+    "optimizer": "`adamw`, or `muon` for the matrices of the LLM and its adapter and AdamW for the rest; `adamw8bit` and "
+    "`paged-adamw8bit` of bitsandbytes (`model`)",
     "matrix_rate": "highest learning rate of Muon",
     "warmup": "steps until it is reached, at most a fifth of `steps`",
     "weight_decay": "of AdamW",
     "train": "the parts that learn, at least one of `visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, "
     "`tags`, `llm`, `tables` (of tokens, in the LLM), `ilora`, `masks`",
     "samples": "texts that share one clip of a batch (`language`)",
-    "tasks": "how often each task is drawn, as weights (`language`)",
+    "tasks": "how often each task is drawn, as weights; none is avqa 4, ave 1, avvp 1, avcap 0.5 for generated clips, and "
+    "for files all that they teach, each row as often as another (`language`)",
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
     "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
     "answer_weight": "how often a token of an answer, or of the sentence that decides it, counts (`language`)",
-    "ilora": "`heads`, `rank`, `alpha`, `dropout` of the adapter, added before the stage if there is none yet",
+    "ilora": "`heads`, `rank`, `alpha`, `dropout`, `per_head_dropout` of the adapter, added before the stage if there is "
+    "none yet",
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",
     "until": "end after so many steps, before the schedule does",
     "save_every": "steps between checkpoints",
+    "accumulate": "in how many pieces a batch is computed: less memory, the same step (`model`)",
+    "group_lengths": "rows of about the same length share a batch (`model`)",
 }
 TABLES: Mapping[str, tuple[type, Mapping[str, str]]] = {
     "The run": (TrainSettings, RUN),
-    "`data`": (WorldData, DATA),
+    "`data` of a `network`": (WorldData, DATA),
+    "`data` of a `model`": (FileData, FILES),
     "Each of `stages`": (Stage, STAGE),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,10 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Where the run lives.", show_default="runs/<config name>"),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", metavar="DIR", help="Keep what frozen encoders gave for clips of files here."),
     ] = None,
     resume: Annotated[
         str,
@@ -54,6 +59,8 @@ def command(
         raise UsageError(f"--resume '{resume}' is neither of {' and '.join(RESUMES)}", hint="Leave it out to go on.")
     goes_on = resume == "auto" and not no_resume
     output = Output(quiet=quiet, verbose=verbose)
+    if cache is not None:
+        overrides = [*overrides, f"data.cache={json.dumps(str(cache))}"]
     settings = load_config(TrainSettings, config, overrides)
     if dry_run:
         columns = ("stage", "kind", "steps", "batch", "rate")
@@ -62,6 +69,6 @@ def command(
 
     from crab_core.train.loop import run
 
-    with bars(output) as listen:
+    with bars(output, lines=True) as listen:
         folder = run(config, overrides, out=out or Path("runs") / config.stem, resume=goes_on, on_progress=listen)
     typer.echo(folder)

@@ -74,12 +74,16 @@ class CrabNetwork:
 
         For a task that draws masks the first frame is also there as `image` (1, Q, W).
         """
-        hears = clip.has_sound and clip.sound_windows_s
-        return self.encode_tensors(
-            task,
-            frames=self._pictures(clip) if clip.has_frames else None,
-            banks=self._banks(clip) if hears else None,
-        )
+        return self.encode_tensors(task, **self.tensors_of(clip))
+
+    def tensors_of(self, clip: Clip) -> dict[str, torch.Tensor]:
+        """What the encoders read of a clip: `frames` (N, 3, H, W) and `banks` (S, L, 128), without those it lacks."""
+        found = {}
+        if clip.has_frames:
+            found["frames"] = self._pictures(clip)
+        if clip.has_sound and clip.sound_windows_s:
+            found["banks"] = self._banks(clip)
+        return found
 
     def sight(self, task: str) -> str:
         """The capability that the task needs, empty for text; raises ModelError if the model lacks it."""

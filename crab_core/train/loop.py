@@ -21,7 +21,7 @@ from crab_core.progress import Listener, Note, ignore
 from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.features import Features, encode_pool, project
 from crab_core.train.pool import Pool, PoolPlan, open_pool
-from crab_core.train.settings import Stage, TrainSettings
+from crab_core.train.settings import Stage, TrainSettings, WorldData
 from crab_core.train.targets import THINGS, DenseTargets, dense_targets
 from crab_core.train.trainer import StageLoop, Work
 from crab_core.world.bank import load_bank
@@ -44,7 +44,25 @@ def run(
     Raises ConfigError with every mistake of the file before anything is loaded, UsageError if `out` holds another run.
     """
     settings = load_config(TrainSettings, config, overrides)
-    return Training(settings, out, resume, on_progress).finish()
+    if settings.network is not None:
+        return Training(settings, out, resume, on_progress).finish()
+    return _from_files(settings, out, resume, on_progress)
+
+
+def _from_files(settings: TrainSettings, out: Path, resume: bool, on_progress: Listener) -> Path:
+    from crab_core.train.file_run import FileTraining
+    from crab_core.train.processes import joined
+    from crab_core.train.record import check_same_run, data_hash, write_run
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    with joined() as group:
+        listener = on_progress if group.is_first else ignore
+        check_same_run(out, settings, resume=resume)
+        group.wait()
+        if group.is_first:
+            write_run(out, settings, data_hash(settings))
+        return FileTraining(settings, out, resume, listener, group).finish()
 
 
 @dataclass
@@ -82,6 +100,7 @@ class Training:
         if at:
             return read_model(self.stage_folder(self.settings.stages[at - 1]))
         torch.manual_seed(self.settings.seed)
+        assert self.settings.network is not None
         return new_model(self.settings.network, self.tokenizer)
 
     def train(self, model: CrabModel, stage: Stage) -> None:
@@ -174,18 +193,22 @@ class Training:
         match_alike(model)
         name_rows(model, class_directions(model, self.features(model), self.targets, self.tokenizer))
 
+    @property
+    def data(self) -> WorldData:
+        """The clips of the run."""
+        assert isinstance(self.settings.data, WorldData)
+        return self.settings.data
+
     @cached_property
     def plan(self) -> PoolPlan:
         """Which clips the run learns from."""
-        data = self.settings.data
+        data = self.data
         return PoolPlan("train", data.clips, data.seed, data.short_share)
 
     @cached_property
     def pool(self) -> Pool:
         """The rendered clips."""
-        return open_pool(
-            self.plan, self.out / "cache", processes=self.settings.data.processes, on_progress=self.on_progress
-        )
+        return open_pool(self.plan, self.out / "cache", processes=self.data.processes, on_progress=self.on_progress)
 
     @cached_property
     def scenes(self) -> list[Scene]:
@@ -220,7 +243,7 @@ class Training:
         folder = self.out / "tokenizer"
         if folder.joinpath("tokenizer.json").exists():
             return PreTrainedTokenizerFast.from_pretrained(folder)
-        data = self.settings.data
+        data = self.data
         try:
             tokenizer = build_tokenizer(
                 world_corpus(min(CORPUS_CLIPS, data.clips), data.seed), self.settings.vocabulary

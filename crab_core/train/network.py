@@ -119,7 +119,7 @@ def encoder_key(model: CrabModel) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         if part_of(name) in ("visual_encoder", "audio_encoder"):
-            digest.update(tensor.detach().contiguous().numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

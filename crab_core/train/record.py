@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from dataclasses import asdict
@@ -9,17 +10,35 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from crab_core.errors import UsageError
-from crab_core.train.settings import TrainSettings
+from crab_core.errors import InputError, UsageError
+from crab_core.train.settings import FileData, TrainSettings
+from crab_core.weights.folder import sha256_of
 
 RECORD = "run.json"
+FREE, FREE_OF_DATA = ("keep", "track"), ("cache", "workers")  # which may be others when a run goes on
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "opencv-python-headless")
 
 
 def settings_document(settings: TrainSettings) -> dict[str, Any]:
     """The settings as plain JSON values."""
-    document: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=dict))
+    document: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=_plain))
     return document
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else dict(value)  # type: ignore[call-overload]
+
+
+def data_hash(settings: TrainSettings) -> str:
+    """The first 16 digits of the sha256 of all annotation files of a run; raises InputError if one cannot be read."""
+    assert isinstance(settings.data, FileData)
+    digest = hashlib.sha256()
+    for path in (*settings.data.files, *settings.data.av_uie.values()):
+        try:
+            digest.update(sha256_of(path).encode())
+        except OSError as err:
+            raise InputError(f"cannot read '{path}': {err.strerror or err}", hint="Check the path.") from err
+    return digest.hexdigest()[:16]
 
 
 def check_same_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
@@ -31,6 +50,11 @@ def check_same_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
         raise UsageError(f"'{out}' holds a run already", hint="Give another folder with --out, or go on with --resume.")
     before = _recorded(record)
     now = settings_document(settings)
+    for document in (before, now):
+        for key in FREE:
+            document.pop(key, None)
+        for key in FREE_OF_DATA:
+            document.get("data", {}).pop(key, None)
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:
         raise UsageError(
@@ -49,11 +73,14 @@ def _recorded(record: Path) -> dict[str, Any]:
         ) from err
 
 
-def write_run(out: Path, settings: TrainSettings, generator: str) -> None:
-    """Writes `run.json` in one step; raises UsageError if `out` is no folder that can be written."""
+def write_run(out: Path, settings: TrainSettings, data: str) -> None:
+    """Writes `run.json` in one step; `data` is the hash of the files or of the generator.
+
+    Raises UsageError if `out` is no folder that can be written.
+    """
     document = {
         "settings": settings_document(settings),
-        "generator": generator,
+        "data" if settings.network is None else "generator": data,
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crab_core.progress import Listener, Progress
 
-RATE, NORM = "learning_rate", "grad_norm"
+NORM = "grad_norm"
+Tracker = Callable[[str, int, Mapping[str, float]], None]  # stage, step, values
 
 
 class Reports:
@@ -17,8 +18,11 @@ class Reports:
     The curve holds one entry a report: `loss`, `grad_norm`, `learning_rate`, a stage's own values, and `step`.
     """
 
-    def __init__(self, stage: str, steps: int, every: int, on_progress: Listener) -> None:
+    def __init__(
+        self, stage: str, steps: int, every: int, on_progress: Listener, trackers: Sequence[Tracker] = ()
+    ) -> None:
         self.stage, self.steps, self.every, self.on_progress = stage, steps, every, on_progress
+        self.trackers = trackers
         self.curve: list[dict[str, float]] = []
         self._values: dict[str, list[float]] = {}
         self._last: dict[str, float] = {}
@@ -26,7 +30,7 @@ class Reports:
         self._began, self._since = time.monotonic(), 0
 
     def add(self, values: Mapping[str, float]) -> None:
-        """The values of one batch; `tokens`, if told, counts towards the speed."""
+        """The values of one step; `tokens`, if told, counts towards the speed."""
         for name, value in values.items():
             if name == "tokens":
                 self._tokens += value
@@ -37,19 +41,16 @@ class Reports:
         """Values of which the last one is told."""
         self._last |= values
 
-    def loss_of_step(self, pieces: int) -> float:
-        """The mean loss of the last `pieces` batches; 0 if there were none."""
-        losses = self._values.get("loss", [])[-pieces:] if pieces else []
-        return sum(losses) / len(losses) if losses else 0.0
-
     def step(self, done: int) -> None:
         """One step more is done: tells and notes down the means if it is time."""
         self._since += 1
-        if done % self.every:
+        if done % self.every or not self._values:
             return
         means = {name: sum(values) / len(values) for name, values in self._values.items()}
         self.curve.append({**means, **self._last, "step": done})
         self._values = {}
+        for tracker in self.trackers:
+            tracker(self.stage, done, self.curve[-1])
         shown = {name: value for name, value in {**means, **self._last}.items() if name != NORM}
         words = [f"{name} {value:.4g}" for name, value in shown.items()]
         self.on_progress(Progress(self.stage, done, self.steps, "steps", " ".join([*words, *self._speed(done)])))

@@ -9,16 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from crab_core.tasks.wording import PROFILES
+from crab_core.tasks.wording import PROFILES, TRAIN
+from crab_core.train.lessons import TAUGHT
 from crab_core.world.moments import MOMENT_TASKS
 from crab_core.world.questions import TEXT_TASKS
 
 StageKind = Literal["visual", "audio", "language"]
-OptimizerName = Literal["adamw", "muon"]
+OptimizerName = Literal["adamw", "muon", "adamw8bit", "paged-adamw8bit"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+QuantizeName = Literal["none", "4bit", "8bit"]
 PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags", "llm", "tables", "ilora", "masks")
 TASK_NAMES = (*TEXT_TASKS, *MOMENT_TASKS)  # what the generated world can teach
+WORLD_MIXTURE: Mapping[str, float] = {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5}
 TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the folder of a run, beside the stages
 
 
@@ -41,6 +46,34 @@ class WorldData:
 
 
 @dataclass(frozen=True, slots=True)
+class FileData:
+    """Annotated clips: `files` of our own lines (docs/data.md), and by task `av_uie` files of AV-UIE.
+
+    Media are looked for under `root`, each file's own folder if it is None. `workers` decode ahead. More than the share
+    `most_skipped` of clips that cannot be used end the run.
+    """
+
+    files: tuple[Path, ...] = ()
+    av_uie: Mapping[str, Path] = field(default_factory=dict)
+    root: Path | None = None
+    split: str = ""
+    workers: int = 2
+    cache: Path | None = None
+    most_skipped: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.files and not self.av_uie:
+            raise ValueError("name at least one of files, or of av_uie by task")
+        unknown = [task for task in self.av_uie if task not in TAUGHT]
+        if unknown:
+            raise ValueError(f"av_uie: no task is called '{unknown[0]}', there are {', '.join(TAUGHT)}")
+        if self.workers < 0 or not 0 <= self.most_skipped <= 1:
+            raise ValueError(
+                f"workers must be 0 or more and most_skipped from 0 to 1, got {self.workers, self.most_skipped}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One stage: what is learnt (`kind`), by which parts of the network (`train`), for how many steps and how fast.
 
@@ -48,7 +81,8 @@ class Stage:
     text: `tasks` weighs the tasks, `samples` texts share one clip, `reasoning` is the share of questions answered with
     explicit reasoning, and each token of a short answer counts `answer_weight` times. `ilora` adds the adapter (heads,
     rank, alpha, dropout) before the stage begins. `places` lets a visual stage also teach each query which cell it
-    reads. `until` ends a stage before its schedule of `steps` does.
+    reads. `until` ends a stage before its schedule of `steps` does. From files, `accumulate` is in how many pieces a
+    batch is computed, and `group_lengths` puts rows of about the same length into one batch.
     """
 
     name: str
@@ -62,7 +96,7 @@ class Stage:
     weight_decay: float = 0.02
     train: tuple[str, ...] = ()
     samples: int = 6
-    tasks: Mapping[str, float] = field(default_factory=lambda: {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5})
+    tasks: Mapping[str, float] = field(default_factory=dict)
     reasoning: float = 0.7
     reading: float = 0.0
     answer_weight: float = 1.0
@@ -71,11 +105,18 @@ class Stage:
     places: bool = False
     until: int | None = None
     save_every: int = 500
+    accumulate: int = 1
+    group_lengths: bool = True
 
     def __post_init__(self) -> None:
         mistakes = [*self._wrong_names(), *self._wrong_numbers()]
         if mistakes:
             raise ValueError("; ".join(mistakes))
+
+    @property
+    def mixture(self) -> Mapping[str, float]:
+        """The weights of the tasks of the generated world."""
+        return self.tasks or WORLD_MIXTURE
 
     def _wrong_names(self) -> Iterator[str]:
         if not re.fullmatch(r"(?!step-)\w[\w-]*", self.name) or self.name in TAKEN:
@@ -93,7 +134,7 @@ class Stage:
                 yield f"ilora: {err}"
 
     def _wrong_numbers(self) -> Iterator[str]:
-        for name in ("steps", "batch", "samples", "save_every"):
+        for name in ("steps", "batch", "samples", "save_every", "accumulate"):
             if getattr(self, name) < 1:
                 yield f"{name}: must be at least 1, got {getattr(self, name)}"
         for name in ("warmup", "weight_decay"):
@@ -107,33 +148,45 @@ class Stage:
         for name in ("reasoning", "reading"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name}: must be between 0 and 1, got {getattr(self, name)}"
-        if not (all(weight >= 0 for weight in self.tasks.values()) and sum(self.tasks.values()) > 0):
+        if not (all(weight >= 0 for weight in self.mixture.values()) and sum(self.mixture.values()) > 0):
             yield f"tasks: weights must be 0 or more, one of them above 0, got {dict(self.tasks)}"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """A whole run: a network by its config, the data and the stages in order."""
+    """A whole run: a new network by its config or the model to start from, the data and the stages in order.
+
+    A new network learns from clips of the generated world, a model from annotated files. `precision`, `quantize`,
+    `checkpointing` and `device` are of runs that start from a model.
+    """
 
     name: str
-    network: Mapping[str, Any]
     stages: tuple[Stage, ...]
-    data: WorldData = field(default_factory=WorldData)
+    network: Mapping[str, Any] | None = None
+    model: str = ""
+    data: WorldData | FileData = field(default_factory=WorldData)
     vocabulary: int = 1000
     note: str = ""
     tasks: tuple[str, ...] = TEXT_TASKS
-    profile: str = "train"
+    profile: str = TRAIN
     seed: int = 0
     threads: int = 0
     keep: int = 1
+    device: str = "auto"
+    precision: PrecisionName = "fp32"
+    quantize: QuantizeName = "none"
+    checkpointing: bool = False
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
-        from crab_core.nn.crab_config import CrabConfig
-
         if not self.stages:
             raise ValueError("a run needs at least one stage")
-        llm = {"vocab_size": self.vocabulary, **self.network.get("llm", {})}
-        CrabConfig.from_dict({**self.network, "llm": llm})  # its mistakes are told with the others
+        if (self.network is None) == (not self.model):
+            raise ValueError("give either 'network', the numbers of a new one, or 'model', the folder to start from")
+        if self.network is not None:
+            self._check_world(self.network)
+        else:
+            self._check_files()
         if self.seed < 0 or self.threads < 0:
             raise ValueError(f"seed and threads must not be negative, got {self.seed, self.threads}")
         if self.keep < 1:
@@ -146,3 +199,29 @@ class TrainSettings:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages need names of their own, got {names}")
+
+    def _check_world(self, network: Mapping[str, Any]) -> None:
+        from crab_core.nn.crab_config import CrabConfig
+
+        llm = {"vocab_size": self.vocabulary, **network.get("llm", {})}
+        CrabConfig.from_dict({**network, "llm": llm})  # its mistakes are told with the others
+        if isinstance(self.data, FileData):
+            raise ValueError("data: a new network learns from generated clips; name a 'model' to learn from files")
+        if self.precision != "fp32" or self.quantize != "none" or self.checkpointing:
+            raise ValueError("precision, quantize and checkpointing are for runs that start from a 'model'")
+        for stage in self.stages:
+            if stage.accumulate != 1 or stage.optimizer in ("adamw8bit", "paged-adamw8bit"):
+                raise ValueError(
+                    f"stage '{stage.name}': accumulate and 8-bit optimizers are for runs that start from a 'model'"
+                )
+
+    def _check_files(self) -> None:
+        if not isinstance(self.data, FileData):
+            raise ValueError("data: a 'model' learns from files: data: {files: [labels.jsonl]}")
+        for stage in self.stages:
+            if stage.kind != "language":
+                raise ValueError(f"stage '{stage.name}': from files only kind language learns, got {stage.kind}")
+            if stage.reading or stage.places:
+                raise ValueError(f"stage '{stage.name}': reading and places are of generated clips")
+            if self.quantize != "none" and "llm" in stage.train:
+                raise ValueError(f"stage '{stage.name}': weights that are packed to {self.quantize} cannot learn")

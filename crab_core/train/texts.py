@@ -35,7 +35,7 @@ CONTENT = "content"  # stands for the message while the chat template is put aro
 
 
 class RowMaker:
-    """Makes the row of a clip: `stage.samples` texts drawn by `stage.tasks`, new ones at every visit.
+    """Makes the row of a clip: `stage.samples` texts drawn by the weights of its tasks, new ones at every visit.
 
     `maps` (n, T, M, M) are the instance ids of the clips' pictures.
     """
@@ -53,8 +53,8 @@ class RowMaker:
         marks = {"<video>": VIDEO, "<image>": VIDEO, "<audio>": AUDIO}
         self.marks = {tokenizer.convert_tokens_to_ids(token): mark for token, mark in marks.items()}
         self.mask_ids = frozenset(tokenizer.convert_tokens_to_ids(list(MASK_TOKENS)))
-        still = sum(weight for task, weight in stage.tasks.items() if task in MOMENT_TASKS)
-        self.still_share = still / sum(stage.tasks.values())
+        still = sum(weight for task, weight in stage.mixture.items() if task in MOMENT_TASKS)
+        self.still_share = still / sum(stage.mixture.values())
         self.answer_tags = tuple({self._encode(blank + tag)[-1] for blank in ("", " ")} for tag in ANSWER_TAGS)
         self.stop = self._encode(".")[-1]
         self.prefix_of = lru_cache(maxsize=None)(self._prefix)
@@ -71,7 +71,7 @@ class RowMaker:
         share = rng.random()
         sees, hears = share >= WITHHELD, share < 1 - WITHHELD
         scene = _withhold(self.scenes[clip], sees=sees, hears=hears)
-        made = samples(scene, label(scene), rng, tasks=tuple(self.stage.tasks), direct=1 - self.stage.reasoning)
+        made = samples(scene, label(scene), rng, tasks=tuple(self.stage.mixture), direct=1 - self.stage.reasoning)
         chosen = self._choose(made, rng)
         texts = [self._split(sample) for sample in chosen]
         prefix = self.prefix_of(texts[0][0], scene.seconds if sees else 0, scene.seconds if hears else 0)
@@ -90,15 +90,15 @@ class RowMaker:
         """A row about one second of the clip."""
         scene = self.scenes[clip]
         second = pick_second(scene, rng)
-        made = moment_samples(scene, second, self.maps[clip, second], rng, tasks=tuple(self.stage.tasks))
+        made = moment_samples(scene, second, self.maps[clip, second], rng, tasks=tuple(self.stage.mixture))
         texts = [self._split(sample) for sample in self._choose(made, rng)]
         prefix = self.prefix_of(texts[0][0], 1, 1)
         return Row(prefix, tuple(text for _, text in texts), second=second)
 
     def _choose(self, made: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
         """Samples without repetition; each task has its weight, shared by its samples."""
-        counts = {task: sum(sample.task == task for sample in made) for task in self.stage.tasks}
-        weights = np.array([self.stage.tasks[sample.task] / counts[sample.task] for sample in made])
+        counts = {task: sum(sample.task == task for sample in made) for task in self.stage.mixture}
+        weights = np.array([self.stage.mixture[sample.task] / counts[sample.task] for sample in made])
         size = min(self.stage.samples, int((weights > 0).sum()))
         return [made[at] for at in rng.choice(len(made), size, replace=False, p=weights / weights.sum())]
 

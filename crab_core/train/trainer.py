@@ -24,7 +24,8 @@ from crab_core.errors import Diverged, UsageError
 from crab_core.progress import Listener
 from crab_core.train.checkpoints import Checkpoints, State
 from crab_core.train.optimizer import make_optimizer
-from crab_core.train.reports import Reports
+from crab_core.train.processes import Group
+from crab_core.train.reports import Reports, Tracker
 from crab_core.train.settings import Stage
 
 Batch = Mapping[str, Any]
@@ -36,19 +37,21 @@ SEED_STRIDE = 1_000_003
 class Work:
     """What a stage learns from.
 
-    `module(**batch)` gives `loss`, a mean over the batch, and further values to report; `pieces(step)` are the batches
-    whose mean losses make up a step; `ids(step)` names what is in them.
+    `pieces(step)` are the batches of this process; `module(**batch)` gives a piece's part of the step's `loss` and of
+    further values to report, which are summed over pieces and processes. `ids(step)` names what is in all of them.
+    `names()` are the values of the step whose pieces were asked for last, where several processes must agree on them.
     """
 
     module: nn.Module
     pieces: Callable[[int], Sequence[Batch]]
     ids: Callable[[int], Sequence[str]]
+    names: Callable[[], Sequence[str]] | None = None
 
 
 @dataclass
 class StageLoop:
     """Trains one stage in place; `offset` is how many steps the stages before it had, `write_model(folder, curve)`
-    writes the model as it is.
+    writes the model as it is. `scaled` keeps gradients of fp16 from vanishing.
     """
 
     work: Work
@@ -58,15 +61,20 @@ class StageLoop:
     offset: int
     seed: int
     on_progress: Listener
+    group: Group = field(default_factory=Group)
+    scaled: bool = False
+    trackers: Sequence[Tracker] = ()
     reports: Reports = field(init=False)
 
     def __post_init__(self) -> None:
         stage = self.stage
         self.end = stage.until or stage.steps
-        self.reports = Reports(stage.name, self.end, max(1, min(50, stage.steps // 5)), self.on_progress)
+        self.reports = Reports(stage.name, self.end, max(1, min(50, stage.steps // 5)), self.on_progress, self.trackers)
         self.optimizer = make_optimizer(
             self.work.module, stage.optimizer, stage.rate, stage.matrix_rate, stage.weight_decay
         )
+        self.learning = [one for one in self.work.module.parameters() if one.requires_grad]
+        self.scaler = torch.amp.GradScaler(self.learning[0].device.type, enabled=self.scaled)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def run(self, *, resume: bool) -> list[dict[str, float]]:
@@ -85,20 +93,34 @@ class StageLoop:
         return self.reports.curve
 
     def _step(self, step: int) -> None:
-        torch.manual_seed(self.seed * SEED_STRIDE + self.offset + step)
+        torch.manual_seed((self.seed * SEED_STRIDE + self.offset + step) * self.group.size + self.group.rank)
         factor = rate_factor(step, self.stage.steps, min(self.stage.warmup, max(1, self.stage.steps // 5)))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.zero_grad()
-        pieces = self.work.pieces(step)
-        for batch in pieces:
-            told = self.work.module(**batch)
-            (told["loss"] / len(pieces)).backward()
-            self.reports.add({name: float(value.detach()) for name, value in told.items()})
-        self._check(step, self.reports.loss_of_step(len(pieces)))
-        norm = nn.utils.clip_grad_norm_(self.work.module.parameters(), LARGEST_NORM)
-        self.optimizer.step()
+        values = self._backward(step)
+        self._check(step, values["loss"])
+        self.group.sum_gradients(self.learning)
+        if not any(one.grad is not None for one in self.learning):
+            return  # nothing of the step could be used
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.learning, LARGEST_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.reports.add(values)
         self.reports.set(grad_norm=float(norm), learning_rate=self.optimizer.param_groups[0]["lr"])
+
+    def _backward(self, step: int) -> dict[str, float]:
+        """The gradients of a step, and its values summed over pieces and processes."""
+        values: dict[str, float] = {}
+        for batch in self.work.pieces(step):
+            told = self.work.module(**batch)
+            self.scaler.scale(told["loss"]).backward()
+            for name, value in told.items():
+                values[name] = values.get(name, 0.0) + float(value.detach())
+        names = self.work.names() if self.work.names is not None else tuple(values)
+        sums = self.group.sums([values.get(name, 0.0) for name in names])
+        return {"loss": 0.0, **dict(zip(names, sums, strict=True))}
 
     def _check(self, step: int, loss: float) -> None:
         if not math.isfinite(loss):
@@ -110,8 +132,18 @@ class StageLoop:
             )
 
     def _save(self, done: int) -> None:
+        if self.group.is_first:
+            self._write(done)
+        self.group.wait()
+
+    def _write(self, done: int) -> None:
         weights = {name: tensor.detach().cpu() for name, tensor in _kept(self.work.module)}
-        state = {"weights": weights, "optimizer": self.optimizer.state_dict(), "reports": self.reports.state()}
+        state: dict[str, Any] = {
+            "weights": weights,
+            "optimizer": self.optimizer.state_dict(),
+            "reports": self.reports.state(),
+        }
+        state["scaler"] = self.scaler.state_dict()
         self.checkpoints.save(self.offset + done, lambda folder: self.write_model(folder, self.reports.curve), state)
 
     def _restore(self, state: State | None) -> int:
@@ -128,6 +160,7 @@ class StageLoop:
             for name, tensor in own.items():
                 tensor.copy_(state["weights"][name])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         self.reports.take(state["reports"])
         return int(state["step"]) - self.offset
 
