@@ -55,22 +55,22 @@ STAGE: Mapping[str, str] = {
     "steps": "length of the schedule: the rate falls to 0 along half a cosine",
     "batch": "frames, seconds of sound, or clips, by kind",
     "rate": "highest learning rate",
-    "optimizer": "`adamw`, or `muon` for the matrices of the LLM and its adapter and AdamW for the rest; `adamw8bit` and "
-    "`paged-adamw8bit` of bitsandbytes (`model`)",
+    "optimizer": "`adamw`, or `muon` for the matrices of the LLM and its adapter and AdamW for the rest; "
+    "`adamw8bit` and `paged-adamw8bit` of bitsandbytes (`model`)",
     "matrix_rate": "highest learning rate of Muon",
     "warmup": "steps until it is reached, at most a fifth of `steps`",
     "weight_decay": "of AdamW",
     "train": "the parts that learn, at least one of `visual_encoder`, `audio_encoder`, `vl_projector`, `al_projector`, "
     "`tags`, `llm`, `tables` (of tokens, in the LLM), `ilora`, `masks`",
     "samples": "texts that share one clip of a batch (`language`)",
-    "tasks": "how often each task is drawn, as weights; none is avqa 4, ave 1, avvp 1, avcap 0.5 for generated clips, and "
-    "for files all that they teach, each row as often as another (`language`)",
+    "tasks": "how often each task is drawn, as weights; none is avqa 4, ave 1, avvp 1, avcap 0.5 for generated clips, "
+    "and for files all that they teach, each row as often as another (`language`)",
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
     "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
-    "answer_weight": "how often a token of an answer, or of the sentence that decides it, counts (`language`)",
-    "ilora": "`heads`, `rank`, `alpha`, `dropout`, `per_head_dropout` of the adapter, added before the stage if there is "
-    "none yet",
+    "answer_weight": "how often a token of an answer, or of the sentence that decides it, counts (files: the answer)",
+    "ilora": "`heads`, `rank`, `alpha`, `dropout`, `per_head_dropout` of the adapter, added before the stage if there "
+    "is none yet",
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",
     "until": "end after so many steps, before the schedule does",
     "save_every": "steps between checkpoints",

@@ -10,6 +10,7 @@ import typer
 
 from crab_cli import options
 from crab_cli.bars import bars
+from crab_cli.launch import launch
 from crab_cli.output import Output
 from crab_core.errors import UsageError
 
@@ -31,6 +32,10 @@ def command(
         Path | None,
         typer.Option("--cache", metavar="DIR", help="Keep what frozen encoders gave for clips of files here."),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", metavar="N", min=1, max=1024, help="Share the steps of a run on files; one a GPU."),
+    ] = 1,
     resume: Annotated[
         str,
         typer.Option(
@@ -67,8 +72,17 @@ def command(
         output.rows(columns, [(s.name, s.kind, str(s.steps), str(s.batch), f"{s.rate:g}") for s in settings.stages])
         return
 
+    place = out or Path("runs") / config.stem
+    if processes > 1:
+        if settings.network is not None:
+            raise UsageError("--processes is for runs that start from a 'model'", hint="Leave it out.")
+        words = ["train", str(config), *(f"--set={one}" for one in overrides), f"--out={place}"]
+        words += [] if goes_on else ["--no-resume"]
+        words += ["--quiet"] * quiet + ["--verbose"] * verbose
+        raise typer.Exit(launch(words, processes))
+
     from crab_core.train.loop import run
 
     with bars(output, lines=True) as listen:
-        folder = run(config, overrides, out=out or Path("runs") / config.stem, resume=goes_on, on_progress=listen)
+        folder = run(config, overrides, out=place, resume=goes_on, on_progress=listen)
     typer.echo(folder)

@@ -76,6 +76,7 @@ class CrabModel(StoredModule):
             rank=ilora.rank,
             alpha=ilora.alpha,
             dropout=ilora.dropout,
+            per_head_dropout=ilora.per_head_dropout,
             targets=ilora.targets,
         )
         self.config = dataclasses.replace(self.config, ilora=ilora)

@@ -40,13 +40,17 @@ class EncoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class ILoraConfig:
-    """Interaction-aware LoRA in the LLM: `heads` share one down-projection of that `rank`."""
+    """Interaction-aware LoRA in the LLM: `heads` share one down-projection of that `rank`.
+
+    `per_head_dropout` draws a mask for each head in training, as the published training does.
+    """
 
     heads: int = 3
     rank: int = 8
     alpha: float = 16.0
     dropout: float = 0.05
     targets: tuple[str, ...] = ALL_LINEARS
+    per_head_dropout: bool = False
 
     def __post_init__(self) -> None:
         if self.heads < 1 or self.rank < 1:

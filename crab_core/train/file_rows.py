@@ -13,7 +13,7 @@ from crab_core.train.looking import Looked
 from crab_core.train.packing import AUDIO, IGNORED, VIDEO, Packed, Row, Text, mask_positions, pack
 
 if TYPE_CHECKING:
-    from crab_core.families.crab_text import Chat
+    from crab_core.train.roles import ChatText
     from crab_core.types import Medium, Prompt
 
 ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
@@ -51,7 +51,7 @@ class RowWriter:
     A token of a short answer counts `answer_weight` times. `draws` if masks are learnt and not only their words.
     """
 
-    chat: Chat
+    chat: ChatText
     queries: Mapping[Medium, int]
     answer_weight: float = 1.0
     positions: int = 1 << 30

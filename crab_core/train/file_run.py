@@ -17,7 +17,6 @@ import torch
 from crab_core.engine.device import choose
 from crab_core.engine.resolve import folder_of
 from crab_core.errors import UsageError
-from crab_core.families.crab import config_of
 from crab_core.progress import Listener, Note, ignore
 from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.file_data import note_lessons, read_lessons
@@ -31,7 +30,7 @@ from crab_core.train.record import settings_document
 from crab_core.train.reports import Tracker
 from crab_core.train.schedule import schedule
 from crab_core.train.settings import FileData, Stage, TrainSettings
-from crab_core.train.start import Start, learn, open_start, write_tuned
+from crab_core.train.start import Start, config_of, learn, open_start, write_tuned
 from crab_core.train.trainer import Batch, StageLoop, Work
 from crab_core.weights.folder import read_header
 
@@ -78,7 +77,7 @@ class FileTraining:
     def lessons(self, stage: Stage) -> list[Lesson]:
         """What the files teach in a stage."""
         header = read_header(self.first)
-        media = config_of(header.config, self.first).media
+        media = config_of(header, self.first).media
 
         def second_s(task: str, seconds: float) -> float:
             return seconds / media.seconds if seconds > media.seconds + 0.5 else 1.0

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from crab_core.families.crab_masks import TASK_CAPABILITY
 from crab_core.nn.crab import CrabModel
 from crab_core.nn.mask_losses import binary_loss
 from crab_core.train.file_rows import Piece
+from crab_core.train.lessons import MASK_TASKS
 from crab_core.train.looking import Looked, Tensors, placed
 from crab_core.train.packing import IGNORED
 
@@ -53,7 +53,7 @@ class FileStage(nn.Module):
     def encoded(self, looked: Looked) -> Looked:
         """What frozen encoders give for a lesson, rounded to half precision as it is kept in a cache."""
         with self.computing():
-            found = self._encode(looked.media, looked.picture if looked.lesson.task in TASK_CAPABILITY else None)
+            found = self._encode(looked.media, looked.picture if looked.lesson.task in MASK_TASKS else None)
         return replace(looked, media={name: one.half().cpu() for name, one in found.items()})
 
     def forward(self, piece: Piece, tokens: float, masks: float) -> Mapping[str, torch.Tensor]:
@@ -101,7 +101,7 @@ class FileStage(nn.Module):
         media = {name: one.to(like.device, dtype) for name, one in looked.media.items()}
         if looked.is_encoded:
             return media
-        return self._encode(media, looked.picture if looked.lesson.task in TASK_CAPABILITY else None)
+        return self._encode(media, looked.picture if looked.lesson.task in MASK_TASKS else None)
 
     def _encode(self, media: Tensors, picture: int | None) -> Tensors:
         found: Tensors = {}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,8 +31,7 @@ from crab_core.train.lessons import MASK_TASKS, Lesson, whole_target
 from crab_core.types import Prompt, Request
 
 if TYPE_CHECKING:
-    from crab_core.families._base import Network
-    from crab_core.families.crab_network import CrabNetwork
+    from crab_core.train.roles import OpenNetwork
     from crab_core.types import View
 
 Tensors = dict[str, torch.Tensor]
@@ -65,7 +64,7 @@ class Looked:
 class Looker:
     """Looks at lessons for a network. `encoders` names the very encoders in the cache; `profile` words the prompts."""
 
-    network: CrabNetwork
+    network: OpenNetwork
     profile: str
     lessons: Sequence[Lesson]
     workers: int = 2
@@ -155,7 +154,7 @@ class Looker:
         media = self._cached(key)
         if media is None:
             clip = load_clip(path, view, audio_path=sound, frame_size=self.network.frame_size)
-            media = self.network.tensors_of(clip)
+            media = dict(self.network.tensors_of(clip))
         return Looked(
             lesson,
             tuple(at_second(prompt, (picture or 0) + 1) for prompt in prompts),
@@ -172,7 +171,7 @@ class Looker:
         task = TASKS[lesson.task].load()
         if lesson.time_s > duration_s:
             raise InputError(f"{lesson.time_s:g} s lies beyond its end at {duration_s:.2f} s")
-        look = look_at(cast("Network", self.network), task, prompt, self.profile, duration_s, lesson.time_s)
+        look = look_at(self.network, task, prompt, self.profile, duration_s, lesson.time_s)
         return look.view, look.picture
 
     def _key(self, lesson: Lesson, path: Path, sound: Path | None, view: View, picture: int | None) -> str:

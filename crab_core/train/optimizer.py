@@ -17,10 +17,13 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim import Muon as TorchMuon
 
+from crab_core.errors import UsageError
+from crab_core.optional import need
 from crab_core.train.settings import OptimizerName
 
 BETAS = (0.9, 0.98)
 MOMENTUM = 0.95
+PACKED = {"adamw8bit": "AdamW8bit", "paged-adamw8bit": "PagedAdamW8bit"}  # of bitsandbytes
 TABLES = ("embed", "lm_head", "tokens", "head")  # rows of these belong to tokens, not to directions
 
 
@@ -40,6 +43,8 @@ def make_optimizer(
         {"params": [one for one in rest if one.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    if name in PACKED:
+        return _packed(name, groups, rate)
     parts: list[Optimizer] = [AdamW(groups, lr=rate, betas=BETAS)] if groups else []
     if matrices:
         parts.append(Muon(matrices, lr=matrix_rate, momentum=MOMENTUM, weight_decay=weight_decay))
@@ -96,6 +101,21 @@ def orthogonal(
         gram = found @ found.T
         found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic), found, beta=linear)
     return found.T if tall else found
+
+
+def _packed(name: OptimizerName, groups: list[dict[str, Any]], rate: float) -> Optimizer:
+    """An AdamW of bitsandbytes whose memory of each parameter is 8-bit, in place or paged between GPU and CPU.
+
+    Raises UsageError for paging without a GPU.
+    """
+    device = groups[0]["params"][0].device if groups else torch.device("cpu")
+    if device.type != "cuda" and name.startswith("paged"):
+        raise UsageError(
+            f"the optimizer '{name}' needs a GPU, and the run is on '{device}'", hint="Use optimizer: adamw8bit."
+        )
+    made = getattr(need("bitsandbytes.optim", extra="dev", why=f"optimizer {name}"), PACKED[name])
+    optimizer: Optimizer = made(groups, lr=rate, betas=BETAS)
+    return optimizer
 
 
 class Together(Optimizer):

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from crab_core.errors import ResourceError, UsageError
+from crab_core.errors import ModelError, ResourceError, UsageError
 from crab_core.families._base import Precision
 from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab_config import CrabConfig
 from crab_core.nn.stored import plain_name
 from crab_core.registry import FAMILIES
 from crab_core.train.network import add_ilora, only_train
@@ -29,7 +30,7 @@ from crab_core.weights.folder import HEADER, FileFact, Header, read_header
 from crab_core.weights.lazy import close_files, open_file
 
 if TYPE_CHECKING:
-    from crab_core.families.crab_network import CrabNetwork
+    from crab_core.train.roles import OpenNetwork
     from crab_core.train.settings import Stage
 
 ADDED = "trained{}.safetensors"  # tensors that the start does not have
@@ -41,7 +42,7 @@ class Start:
 
     folder: Path
     header: Header
-    network: CrabNetwork
+    network: OpenNetwork
 
     @property
     def model(self) -> CrabModel:
@@ -56,8 +57,18 @@ def open_start(folder: Path, precision: Precision) -> Start:
         raise UsageError(
             f"a model of the family '{header.family}' cannot be trained", hint="Start from one of the family crab."
         )
-    network: CrabNetwork = FAMILIES["crab"].load().load(folder, precision)
+    network: OpenNetwork = FAMILIES["crab"].load().load(folder, precision)
     return Start(folder, header, network)
+
+
+def config_of(header: Header, folder: Path) -> CrabConfig:
+    """The numbers of the network; raises ModelError naming the folder if they are impossible."""
+    try:
+        return CrabConfig.from_dict(header.config)
+    except ValueError as err:
+        raise ModelError(
+            f"the header in '{folder}' describes no Crab network: {err}", hint="Fetch or convert the model again."
+        ) from err
 
 
 def learn(start: Start, stage: Stage) -> int:
@@ -74,6 +85,7 @@ def learn(start: Start, stage: Stage) -> int:
             model.llm.to(model.vl_projector.queries.device)
         else:
             _same_shape(model, wanted)
+            _drop_as(model, wanted)
     lacking = [part for part in stage.train if not only_train(model, [part])]
     if lacking:
         hint = "Give the stage an adapter: ilora: {heads: 3, rank: 8}" if "ilora" in lacking else "Leave them out."
@@ -125,6 +137,20 @@ def _same_shape(model: CrabModel, wanted: Mapping[str, Any]) -> None:
                 f"the model has an adapter with {key} {getattr(ilora, key)}, and the stage asks for {wanted[key]}",
                 hint="Leave 'ilora' out to train the one that is there.",
             )
+
+
+def _drop_as(model: CrabModel, wanted: Mapping[str, Any]) -> None:
+    """Gives the adapter that is there the stage's dropout."""
+    from crab_core.nn.ilora import layers
+
+    assert model.config.ilora is not None
+    chosen = {key: wanted[key] for key in ("dropout", "per_head_dropout") if key in wanted}
+    ilora = dataclasses.replace(model.config.ilora, **chosen)
+    model.config = dataclasses.replace(model.config, ilora=ilora)
+    for layer in layers(model.llm):
+        for name in layer.heads:
+            layer.ilora_dropout[name] = torch.nn.Dropout(ilora.dropout)
+            layer.per_head_dropout[name] = ilora.per_head_dropout
 
 
 def _statistics(model: CrabModel) -> list[tuple[str, torch.Tensor]]:
