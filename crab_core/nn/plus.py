@@ -51,14 +51,15 @@ class PlusModel(StoredModule):
         """Wraps the linears of all parts; the network computes the same until the adapter has learnt something."""
         from crab_core.nn.ilora import inject
 
-        inject(
-            self.thinker,
-            heads=ilora.heads,
-            rank=ilora.rank,
-            alpha=ilora.alpha,
-            dropout=ilora.dropout,
-            targets=ilora.targets,
-        )
+        with torch.device(self.device):  # without weights, nothing is drawn either: 870 million numbers in the release
+            inject(
+                self.thinker,
+                heads=ilora.heads,
+                rank=ilora.rank,
+                alpha=ilora.alpha,
+                dropout=ilora.dropout,
+                targets=ilora.targets,
+            )
         self.config = dataclasses.replace(self.config, ilora=ilora)
 
     @property

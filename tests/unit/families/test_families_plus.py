@@ -16,10 +16,26 @@ from crab_core.errors import ModelError, WeightsMismatch
 from crab_core.families._base import HeadsNetwork, Precision
 from crab_core.families.crab_plus import FAMILY
 from crab_core.families.plus_network import PlusNetwork
+from crab_core.nn.ilora import to_published
+from crab_core.nn.plus import PlusModel
 from crab_core.nn.plus_config import PlusConfig, PlusMedia
 from crab_core.nn.plus_media import size_for
+from crab_core.nn.stored import without_weights
 from crab_core.types import Clip, Decoding, Part, Prompt
 
+FULL_SIZE = {
+    "text_config": {
+        "vocab_size": 152064,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": False,
+    },
+    "audio_config": {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120},
+    "vision_config": {"depth": 32, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420},
+}
 PROMPT = Prompt((Part("text", "A film:"), Part("video"), Part("audio"), Part("text", "What is <|im_end|> heard?")))
 GREEDY = Decoding(max_new_tokens=6)
 
@@ -145,6 +161,22 @@ def test_memory_is_told_from_headers(folder):
     assert exact.weights == sum(4 * one.numel() for one in network.model.parameters())
     packed = FAMILY.needs(folder, Precision(quantize="4bit"), 256)
     assert packed.weights < exact.weights and packed.total > packed.weights
+
+
+def test_the_full_size_network_has_the_published_adapter():
+    """1 940 tensors in 388 linears: 196 of the decoder, 96 of each tower."""
+    config = PlusConfig.from_dict({"thinker": FULL_SIZE, "ilora": {"heads": 3, "rank": 128, "alpha": 256.0}})
+    with without_weights():
+        tensors = PlusModel(config).tensors()
+    adapter = to_published({name: one for name, one in tensors.items() if ".ilora_" in name})
+    assert len(adapter) == 1940
+    assert {part: sum(name.startswith(part) for name in adapter) for part in ("model.", "audio_tower.", "visual.")} == {
+        "model.": 196 * 5,
+        "audio_tower.": 96 * 5,
+        "visual.": 96 * 5,
+    }
+    assert sum(one.numel() for one in adapter.values()) == pytest.approx(870.5e6, rel=1e-3)
+    assert adapter["visual.blocks.31.mlp.down_proj.lora_B2.weight"].shape == (1280, 128)
 
 
 def test_a_header_of_other_weights_is_told(folder, tmp_path):
