@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ from crab_cli.output import Output
 from crab_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from crab_core.engine.session import Model
+    from crab_core.evaluate.journal import Journal
     from crab_core.evaluate.report import Line, Report
     from crab_core.evaluate.run import Evaluated, ModelSource
 
@@ -59,7 +62,12 @@ def command(
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="Only the lines of this split.")] = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Also write the scores, and what a model said, here."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Also write the scores, and what a model said, here; a killed run goes on from it.",
+        ),
     ] = None,
     as_json: options.Json = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
@@ -73,7 +81,8 @@ def command(
     """Score a model, or the predictions of any model, with the field's own metrics.
 
     Each score has a 95 % interval by drawing clips with replacement, the Crab paper's number and trivial baselines.
-    docs/eval.md tells the formulas, docs/data.md the keys of both files.
+    With --out an answer is on disk before the next question, and the same command goes on after a kill. docs/eval.md
+    tells the formulas, docs/data.md the keys of both files.
 
     \b
     Examples:
@@ -107,8 +116,12 @@ def command(
                 max_memory=max_memory,
                 on_progress=listen,
             )
-            source = ModelSource(asked, on_progress=listen)
-            found = evaluate(task, data, source, root or data.parent, split=split, on_progress=listen)
+            journal = None if out is None else _journal(out, asked, task, data, root or data.parent, split)
+            if journal:
+                output.note(f"resumed: {len(journal)} answers are in '{out}' already")
+            source = ModelSource(asked, on_progress=listen, journal=journal)
+            with closing(journal) if journal is not None else nullcontext():
+                found = evaluate(task, data, source, root or data.parent, split=split, on_progress=listen)
             if out is not None:
                 _write_results(source, out)
     if out is not None:
@@ -160,6 +173,26 @@ def _write_scores(report: Report, out: Path) -> None:
         (out / "metrics.tex").write_text("\n".join(table.to_latex() for table in report.tables), encoding="utf-8")
     except OSError as err:
         raise ResourceError(f"cannot write into '{out}': {err.strerror}", hint="Choose another --out.") from err
+
+
+def _journal(out: Path, model: Model, task: str, data: Path, root: Path, split: str) -> Journal:
+    """Where answers are kept as they come, by everything that they depend on."""
+    from crab_core.evaluate.journal import Journal
+    from crab_core.weights.folder import sha256_of
+
+    precision = model.precision
+    return Journal(
+        out,
+        {
+            "task": task,
+            "data": sha256_of(data),
+            "root": str(root.resolve()),
+            "split": split,
+            "model": {name: fact.sha256 for name, fact in sorted(model.header.files.items())},
+            "profile": model.header.profile,
+            "precision": [precision.device, precision.dtype, precision.quantize],
+        },
+    )
 
 
 def _write_results(source: ModelSource, out: Path) -> None:

@@ -13,6 +13,7 @@ from crab_core.data.places import inside
 from crab_core.data.sample import Sample
 from crab_core.errors import ConfigError, InputError, UsageError
 from crab_core.evaluate.asks import EVAL_TASKS, Ask, asks
+from crab_core.evaluate.journal import Journal
 from crab_core.evaluate.predictions import Prediction, Source, check_found, of_result
 from crab_core.evaluate.protocols import Scored
 from crab_core.evaluate.report import Report
@@ -87,11 +88,15 @@ def _asks(task: str, data: Path, root: Path, split: str) -> Iterator[Ask]:
 
 @dataclass
 class ModelSource:
-    """A model that is asked now. A clip that cannot be used has no prediction, which is told at the end."""
+    """A model that is asked now. A clip that cannot be used has no prediction, which is told at the end.
+
+    With a `journal` what was said before a kill is not asked again.
+    """
 
     model: Model
     results: list[Result] = field(default_factory=list)
     on_progress: Listener = ignore
+    journal: Journal | None = None
     _seen: tuple[tuple[str, str | None], Seen] | None = None
     _failed: list[str] = field(default_factory=list)
 
@@ -104,6 +109,9 @@ class ModelSource:
         """What the model says; None where the clip cannot be used. Raises what is no clip's fault."""
         from crab_core.engine.stopwatch import Stopwatch
 
+        if self.journal is not None and (before := self.journal.find(ask)) is not None:
+            self.results.append(before)
+            return of_result(before)
         request = self._request(task, ask)
         try:
             result = self._look(ask.sample, request).answer(request, None, None, Stopwatch())
@@ -111,6 +119,8 @@ class ModelSource:
             self._failed.append(f"'{ask.sample.file}': {err.message}")
             self.on_progress(Note(f"'{ask.sample.file}' cannot be used: {err.message}"))
             return None
+        if self.journal is not None:
+            self.journal.add(ask, result)
         self.results.append(result)
         return of_result(result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +292,53 @@ def test_a_model_is_asked_and_its_results_score_the_same_again(crab, clip, folde
     assert first.code == 0 and "2 of 4 samples have no prediction" in first.err and "gone.mp4" in first.err
     again = crab(*words, "--predictions", tmp_path / "out/results.jsonl")
     assert again.out == first.out
+
+
+@pytest.fixture
+def asked_at_most(monkeypatch):
+    """Lets a model answer so often and then ends everything; gives how often it was asked."""
+    from crab_core.engine.session import Seen
+
+    answer, count = Seen.answer, [0]
+
+    def limit(most: int) -> list[int]:
+        count[0] = 0
+
+        def counted(self, *words, **keys):
+            if count[0] == most:
+                raise KeyboardInterrupt
+            count[0] += 1
+            return answer(self, *words, **keys)
+
+        monkeypatch.setattr(Seen, "answer", counted)
+        return count
+
+    return limit
+
+
+def test_a_scoring_that_was_ended_goes_on_to_the_same_scores(crab, clip, folder, tmp_path, asked_at_most):
+    questions = [{"question": f"Is it {n}?", "answer": str(n)} for n in range(6)]
+    data = write(tmp_path / "d.jsonl", {"file": clip.name, "questions": questions})
+    words = ("eval", "--task", "avqa", "--data", data, "--root", clip.parent, "--model", folder, "--device", "cpu")
+    whole = crab(*words, "-o", tmp_path / "whole")
+    asked_at_most(4)
+    assert crab(*words, "-o", tmp_path / "out").code == 130
+    journal = tmp_path / "out" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])  # as a kill in the middle of writing leaves it
+    count = asked_at_most(99)
+    resumed = crab(*words, "-o", tmp_path / "out")
+    assert resumed.code == 0 and "resumed: 3 answers" in resumed.err and count == [3]
+    assert resumed.out == whole.out
+    for name in ("metrics.json", "results.jsonl"):
+        one, other = ((tmp_path / out / name).read_text() for out in ("whole", "out"))
+        assert without_times(one) == without_times(other)
+    write(tmp_path / "d.jsonl", {"file": clip.name, "questions": questions[:2]})
+    count = asked_at_most(99)
+    assert "resumed" not in crab(*words, "-o", tmp_path / "out").err and count == [2], "other data begins anew"
+
+
+def without_times(text: str) -> str:
+    return re.sub(r'"(seconds|timings_s)": (\{[^}]*\}|[\d.e-]+)', "", text)
 
 
 def test_a_model_that_can_use_no_clip_is_an_error(crab, folder, tmp_path):
