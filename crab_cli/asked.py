@@ -26,6 +26,8 @@ class Asked:
     top_p: float
     seed: int
     max_memory: str | None = None
+    masks: str = "auto"
+    sam2: Path | None = None
 
     def folder(self) -> Path:
         """The model's folder; raises UsageError for a bad device, dtype or quantisation, ModelError for no model."""
@@ -48,6 +50,8 @@ class Asked:
             dtype=self.dtype,
             quantize=self.quantize,
             max_memory=self.max_memory,
+            masks=self.masks,
+            sam2=self.sam2,
             on_progress=listen,
         )
 
@@ -67,4 +71,6 @@ class Asked:
             batch=batch,
             decoders=decoders,
             max_memory=self.max_memory,
+            masks=self.masks,
+            sam2=self.sam2,
         )

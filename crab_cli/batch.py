@@ -163,13 +163,14 @@ def _make_folder(folder: Path) -> None:
 def _key_options(spec: WorkerSpec, model: str) -> dict[str, object]:
     """What can change an answer; where it is computed and in which company cannot."""
     names = ("dtype", "quantize", "max_new_tokens", "temperature", "top_p", "seed")
-    return {"model": model, **{name: getattr(spec, name) for name in names}}
+    drawn = {} if spec.masks == "auto" and spec.sam2 is None else {"masks": spec.masks, "sam2": spec.sam2}
+    return {"model": model, **{name: getattr(spec, name) for name in names}, **drawn}
 
 
 def _asked(asked: Request) -> dict[str, Any]:
     """What was asked of every clip; how events are looked for only where it was said."""
     names = ["task", "question", "audio_path", "require_audio", "reasoning"]
-    names += [name for name in ("window_s", "stride_s", "where", "at_s", "choices") if getattr(asked, name)]
+    names += [name for name in ("window_s", "stride_s", "where", "at_s", "choices", "track_s") if getattr(asked, name)]
     return {name: getattr(asked, name) for name in names}
 
 

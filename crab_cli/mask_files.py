@@ -194,7 +194,7 @@ def _scene(result: Result, request: Request, found: Probe) -> Scene:
     from crab_core.media.envelope import sound_envelope
     from crab_core.render.scenes import Scene
 
-    held_s = HELD_S if request.at_s else request.every_s
+    held_s = request.track_s or (HELD_S if request.at_s else request.every_s)
     return Scene.of(result, found.size, sound_envelope(found, request.audio_path), held_s, found.duration_s or held_s)
 
 

@@ -112,6 +112,16 @@ Choices = Annotated[
     list[str] | None,
     typer.Option("--choice", metavar="TEXT|FILE", help="Choose among these: give it once each.", show_default=False),
 ]
+Masks = Annotated[
+    Literal["auto", "own", "sam2"],
+    typer.Option("--masks", help="Who draws masks: the model's own decoder, or SAM 2 from the boxes that it tells."),
+]
+Sam2 = Annotated[
+    Path | None,
+    typer.Option(
+        "--sam2", metavar="DIR", parser=a_path, help="A folder of SAM 2.", show_default="what crab models pull sam2 has"
+    ),
+]
 RequireAudio = Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]

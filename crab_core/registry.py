@@ -71,6 +71,11 @@ ENGINES: Mapping[str, Entry] = {
 }
 
 
+MASKERS: Mapping[str, Entry] = {
+    "sam2": Entry("crab_core.families.sam2:load", "SAM 2: masks of boxes and points, tracked through a video"),
+}
+
+
 def lookup(table: Mapping[str, Entry], name: str, *, kind: str) -> Entry:
     """The entry of that name; raises UsageError with the nearest name or the list of all."""
     if name in table:

@@ -296,7 +296,8 @@ class Request:
     are longer than `window_s` in windows of that length, one every `stride_s` seconds; None for the length that the
     model was trained on, and for half a window. With `where` it also finds boxes of what sounds, at the
     seconds `at_s`, else once an event. `choices` are what is to be chosen from: answers, or files for a task that
-    matches sounds and videos.
+    matches sounds and videos. `track_s`: between the seconds that are asked about, masks are tracked at this step; it
+    needs a masker, such as SAM 2.
     """
 
     clip: Path
@@ -312,10 +313,13 @@ class Request:
     stride_s: float | None = None
     where: bool = False
     choices: tuple[str, ...] = ()
+    track_s: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.every_s < float("inf"):
             raise ValueError(f"every_s must be a number above 0, got {self.every_s}")
+        if self.track_s is not None and not 0 < self.track_s < float("inf"):
+            raise ValueError(f"track_s must be a number above 0, got {self.track_s}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
+    masks: options.Masks = "auto",
+    sam2: options.Sam2 = None,
     max_memory: options.MaxMemory = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -90,6 +92,7 @@ def command(
       crab eval --task ave --data clips/labels.jsonl --model mini --json
       crab eval --task s4 --data s4.jsonl --predictions results.jsonl --latex
     """
+    from crab_core.engine.drawing import check_source
     from crab_core.evaluate.run import check_task, evaluate
 
     if as_json and as_latex:
@@ -97,6 +100,7 @@ def command(
     if model is not None and predictions is not None:
         raise UsageError("--model and --predictions cannot go together", hint="Give one of them.")
     check_task(task)
+    check_source(masks, sam2)
     _check(data, root, out)
     output = Output(quiet=quiet, verbose=verbose, as_json=as_json)
     with bars(output) as listen:
@@ -114,6 +118,8 @@ def command(
                 dtype=dtype,
                 quantize=quantize,
                 max_memory=max_memory,
+                masks=masks,
+                sam2=sam2,
                 on_progress=listen,
             )
             journal = None if out is None else _journal(out, asked, task, data, root or data.parent, split)

@@ -133,7 +133,7 @@ def check_where(request: Request, folder: Path, duration_s: float | None = None)
     """
     from crab_core.engine.checks import probe_for
     from crab_core.engine.moments import moments_of
-    from crab_core.engine.where import placing_task
+    from crab_core.engine.placing import placing_task
     from crab_core.weights.folder import read_header
 
     task = placing_task(read_header(folder))

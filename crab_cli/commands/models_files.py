@@ -48,6 +48,7 @@ def pull(
       crab models pull crab-7b --only beats --only clip
       crab models pull crab-7b --only llm --verbose
     """
+    from crab_core.weights.catalog import MASKERS
     from crab_core.weights.pull import pull as fetch
 
     spec = _with_sources(name)
@@ -57,7 +58,9 @@ def pull(
         found = fetch(spec, roles, listen)
     output.rows(("role", "path"), [(source.role or source.repository, str(path)) for source, path in found])
     words = " ".join(f"--{source.role} '{path}'" for source, path in found if source.role)
-    if spec.status == "import it" and not roles:
+    if spec.name in MASKERS:
+        output.note(f"next: crab segment CLIP --masks {spec.name}")
+    elif spec.status == "import it" and not roles:
         output.note(f"next: crab models import {spec.name} {words}")
 
 
@@ -99,11 +102,11 @@ def verify(name: NameOrFolder, json: options.Json = False) -> None:
       crab models verify runs/mini/model --json
     """
     from crab_core.engine.resolve import folder_of
-    from crab_core.weights.catalog import MODELS
+    from crab_core.weights.catalog import MASKERS, MODELS
     from crab_core.weights.folder import verify as verify_folder
     from crab_core.weights.pull import verify_pulled
 
-    spec = MODELS.get(name)
+    spec = MODELS.get(name) or MASKERS.get(name)
     rows: list[tuple[str, str, str]] = []
     if spec is not None:
         rows += [(path, fact.sha256, fact.told_by) for path, fact in verify_pulled(spec)]
@@ -124,15 +127,17 @@ def where(name: NameOrFolder, json: options.Json = False) -> None:
       crab models where crab-7b --json
     """
     from crab_core.engine.resolve import folder_of
-    from crab_core.weights.catalog import MODELS
+    from crab_core.weights.catalog import MASKERS, MODELS
     from crab_core.weights.pull import where as places
 
-    spec = MODELS.get(name)
+    spec = MODELS.get(name) or MASKERS.get(name)
     if spec is None or spec.embedded is not None:
         _tell([(str(folder_of(name)), "here", "")], ("file", "state", "from"), as_json=json)
         return
     made = (spec.home() / "crab.json").is_file()
-    rows: list[tuple[str, str, str]] = [(str(spec.home()), "here" if made else "not imported", spec.status)]
+    rows: list[tuple[str, str, str]] = []
+    if name not in MASKERS:  # what draws masks is used as it was published
+        rows.append((str(spec.home()), "here" if made else "not imported", spec.status))
     for source, file, path in places(spec):
         size = f"{file.gigabytes:.2f} GB" if file.gigabytes else ""
         facts = [source.repository, size, "gated" if source.gated else "", source.licence, source.note]
@@ -152,14 +157,15 @@ def _with_sources(name: str) -> ModelSpec:
     """The model of that name; raises UsageError if there is none or nothing is fetched for it."""
     from crab_core.errors import UsageError
     from crab_core.registry import suggest
-    from crab_core.weights.catalog import MODELS
+    from crab_core.weights.catalog import MASKERS, MODELS
 
-    known = [spec.name for spec in MODELS.values() if spec.sources]
+    every = {**MODELS, **MASKERS}
+    known = [spec.name for spec in every.values() if spec.sources]
     if name in MODELS and name not in known:
         raise UsageError(f"there is nothing to pull for '{name}': its weights are in this package")
     if name not in known:
         raise UsageError(f"no model called '{name}' can be pulled", hint=suggest(name, known, kind="model"))
-    return MODELS[name]
+    return every[name]
 
 
 def _roles(spec: ModelSpec, asked: list[str]) -> tuple[str, ...]:

@@ -41,6 +41,12 @@ def command(
     every: Annotated[
         float | None, typer.Option("--every", metavar="SECONDS", help="So often; every second if nothing is said.")
     ] = None,
+    masks: options.Masks = "auto",
+    sam2: options.Sam2 = None,
+    track: Annotated[
+        float | None,
+        typer.Option("--track", metavar="SECONDS", help="Between these times SAM 2 tracks a mask, so often."),
+    ] = None,
     audio: options.Audio = None,
     require_audio: options.RequireAudio = False,
     model: options.ModelName = "mini",
@@ -77,18 +83,32 @@ def command(
     masks: png (a palette picture for each time), rle (COCO), heat (how likely each place is inside), mp4 (the clip with
     its masks and its sound).
 
+    --masks sam2 draws with SAM 2 what the model's boxes and points show, also where the model has no masks of its own;
+    --track 0.2 follows them from one time to the next.
+
     Many clips go into --out DIR as results.jsonl, with their masks as COCO run lengths.
 
     \b
     Examples:
       crab segment band.mp4
       crab segment band.mp4 -o masks -f png -f mp4 --preview
+      crab segment band.mp4 --masks sam2 --every 5 --track 0.2 -o masks -f mp4
       crab segment band.mp4 --expr "the object making the loudest sound" --at 2.5,4
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
     name = _task(task, expr, semantic)
-    request = Request(clip, name, expr, audio, require_audio=require_audio, at_s=seconds(at), every_s=_every(at, every))
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory)
+    _check_track(track)
+    request = Request(
+        clip,
+        name,
+        expr,
+        audio,
+        require_audio=require_audio,
+        at_s=seconds(at),
+        every_s=_every(at, every),
+        track_s=track,
+    )
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory, masks, sam2)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, workers, shard, "local", None, None)
     if is_many(clip):
         if preview or set(formats or ()) - {"json"}:
@@ -96,7 +116,7 @@ def command(
                 "files of masks are made of one clip at a time, and many were given",
                 hint="Leave --format and --preview out: results.jsonl holds the masks.",
             )
-        check_trained(asked, name)
+        check_drawn(asked, request)
         infer_many(clip, request, asked.spec(batch or 0, decoders), many, out, formats, output)
     else:
         many.refuse_single(clip)
@@ -114,12 +134,13 @@ def _segment_one(
 ) -> None:
     """Cheap checks first: a mistake is told before torch is imported and weights are read."""
     from crab_core.engine.checks import probe_for, task_of
-    from crab_core.engine.moments import moments_of
+    from crab_core.engine.moments import check_tracking, moments_of
 
     task = task_of(request)
-    check_trained(asked, task.name)
+    check_drawn(asked, request)
     found = probe_for(request, task)
     moments_of(request, found.duration_s)
+    check_tracking(request, found.duration_s)
     files = planned_masks(out, formats, preview, request.clip, overwrite=overwrite)
 
     folder = asked.folder()
@@ -136,14 +157,32 @@ def _segment_one(
     refuse_silence(result)
 
 
-def check_trained(asked: Asked, task: str) -> None:
-    """Raises ModelError if the model's header says that it has not learnt the task."""
+def check_drawn(asked: Asked, request: Request) -> None:
+    """Refuse masks that nobody can draw, before anything is loaded.
+
+    Raises ModelError for a model that has not learnt the task, or tells no boxes for SAM 2, or if SAM 2 is not there;
+    UsageError for options that do not go together.
+    """
     from crab_core.engine.checks import untrained
+    from crab_core.engine.drawing import check_masks, check_source, sam2_folder
+    from crab_core.registry import TASKS
     from crab_core.weights.folder import read_header
 
     header = read_header(asked.folder())
-    if header.tasks and task not in header.tasks:
-        raise ModelError(untrained(header, task), hint="Choose one that was: --model NAME, see crab models list")
+    if check_masks(header, TASKS[request.task].load(), check_source(asked.masks, asked.sam2)):
+        sam2_folder(asked.sam2, is_needed=True)
+        return
+    if request.track_s is not None:
+        raise UsageError(f"--track {request.track_s:g} is for masks by SAM 2", hint="Add --masks sam2")
+    if header.tasks and request.task not in header.tasks:
+        raise ModelError(
+            untrained(header, request.task), hint="Choose one that was: --model NAME, see crab models list"
+        )
+
+
+def _check_track(track: float | None) -> None:
+    if track is not None and not 0 < track < float("inf"):
+        raise UsageError(f"--track must be above 0, got {track:g}", hint="Give seconds: --track 0.2")
 
 
 def _task(task: str | None, expr: str | None, semantic: bool) -> str:

@@ -83,6 +83,8 @@ def _key(contents: list[str], request: Request, options: Mapping[str, object]) -
         asked += ["windows", request.window_s, request.stride_s]
     if request.where:
         asked += ["where"]
+    if request.track_s is not None:
+        asked += ["track", request.track_s]
     if request.choices:
         asked += ["choices", *([] if compares(request.task) else request.choices)]
     document = json.dumps([contents, asked, dict(sorted(options.items()))], default=str)

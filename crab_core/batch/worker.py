@@ -49,6 +49,8 @@ class WorkerSpec:
     decoders: int = 2
     threads: int = 0
     max_memory: str | None = None
+    masks: str = "auto"
+    sam2: Path | None = None
 
     def decoding(self, task: Task) -> Decoding:
         """How an answer of a task is written."""
@@ -85,6 +87,8 @@ class Worker:
             dtype=spec.dtype,
             quantize=spec.quantize,
             max_memory=spec.max_memory,
+            masks=spec.masks,
+            sam2=spec.sam2,
             on_progress=on_progress,
         )
         self._seen: WeakValueDictionary[tuple[object, ...], Seen] = WeakValueDictionary()

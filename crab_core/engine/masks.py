@@ -36,10 +36,10 @@ def masks_of(
     logits = generated.extras.get(MASK_LOGITS)
     if logits is None:
         problem = () if is_nothing(label) else ("the model told no mask",)
-        return (_empty(at_s, size, label),), problem
+        return (empty_mask(at_s, size, label),), problem
     maps = _array(logits)
     if len(maps) > 1:
-        return semantic_masks(maps, at_s, size) or (_empty(at_s, size),), ()
+        return semantic_masks(maps, at_s, size) or (empty_mask(at_s, size),), ()
     return (binary_mask(maps[0], label, at_s, size),), ()
 
 
@@ -48,7 +48,7 @@ def binary_mask(logits: Floats, label: str, at_s: float, size: tuple[int, int]) 
     large = enlarged(logits, size)
     inside = large > 0
     if is_nothing(label):  # the words decide: a decoder that learnt things draws something even of nothing
-        return _empty(at_s, size)
+        return empty_mask(at_s, size)
     heat = heat_of(np.rint(255 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.uint8))
     score = float((1 / (1 + np.exp(-large[inside]))).mean()) if inside.any() else 0.0
     return replace(Mask.of(label, at_s, inside, round(score, 4)), heat=heat)
@@ -87,5 +87,6 @@ def _array(logits: object) -> Floats:
     return np.asarray(held, np.float32)
 
 
-def _empty(at_s: float, size: tuple[int, int], label: str = NOTHING_LABEL) -> Mask:
+def empty_mask(at_s: float, size: tuple[int, int], label: str = NOTHING_LABEL) -> Mask:
+    """A mask of (W, H) = `size` without a pixel inside."""
     return Mask.of(label or NOTHING_LABEL, at_s, np.zeros((size[1], size[0]), bool))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from crab_core.engine.drawing import Told, drawing_for
 from crab_core.engine.masks import masks_of
 from crab_core.engine.memory import memory_told
 from crab_core.engine.notes import notes_of
@@ -52,6 +53,7 @@ class _Found:
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     audio: AudioState
+    size: tuple[int, int]
 
 
 def moments_of(request: Request, duration_s: float) -> tuple[float, ...]:
@@ -74,6 +76,15 @@ def moments_of(request: Request, duration_s: float) -> tuple[float, ...]:
             hint=f"Ask less often, such as every {duration_s / 1000:.3g} s.",
         )
     return tuple(round(index * request.every_s, 6) for index in range(count))
+
+
+def check_tracking(request: Request, duration_s: float) -> None:
+    """Raises UsageError for more tracked masks than anyone can look at."""
+    if request.track_s is not None and duration_s / request.track_s > MOST_MOMENTS:
+        raise UsageError(
+            f"every {request.track_s:g} s of {duration_s:.0f} s are more than {MOST_MOMENTS} masks",
+            hint="Give a longer --track.",
+        )
 
 
 def look_at(network: Network, task: Task, prompt: Prompt, profile: str, duration_s: float, at_s: float) -> Look:
@@ -113,10 +124,21 @@ def answer_at_moments(
     duration_s = seen.probe(task, watch).duration_s
     with watch("check"):
         times_s = moments_of(request, duration_s)
+        check_tracking(request, duration_s)
+        drawing = drawing_for(seen.model.header, seen.model.masker, request, task)
+    asks = task if drawing is None else drawing.asks
+    asked = replace(request, task=asks.name, question=request.question if asks.needs_question else None)
     found = []
     for done, at_s in enumerate(times_s):
         on_progress(Progress("moments", done, len(times_s), "moments", f"at {at_s:g} s"))
-        found.append(_ask(seen, request, task, decoding, on_text if len(times_s) == 1 else None, watch, at_s))
+        one = _ask(seen, asked, asks, decoding, on_text if len(times_s) == 1 else None, watch, at_s, drawing is None)
+        if drawing is not None:
+            until_s = times_s[done + 1] if done + 1 < len(times_s) else max(duration_s, at_s)
+            with watch("masks"), memory_told(f"drawing masks of '{request.clip}'"):
+                told = Told(at_s, one.size, one.answer, one.boxes, one.points)
+                masks, problems = drawing.masks(told, until_s)
+            one = replace(one, masks=masks, problems=(*one.problems, *problems))
+        found.append(one)
     on_progress(Progress("moments", len(times_s), len(times_s), "moments"))
     return Result(
         id=request.id or request.clip.name,
@@ -131,7 +153,7 @@ def answer_at_moments(
         duration_s=duration_s,
         seconds=time.perf_counter() - began,
         timings_s=dict(watch.spent_s),
-        notes=_notes(found),
+        notes=(*([] if drawing is None else [drawing.note]), *_notes(found)),
         seed=decoding.seed,
         masks=tuple(mask for one in found for mask in one.masks),
         points=tuple(point for one in found for point in one.points),
@@ -139,9 +161,16 @@ def answer_at_moments(
 
 
 def _ask(
-    seen: Seen, request: Request, task: Task, decoding: Decoding, on_text: OnText | None, watch: Stopwatch, at_s: float
+    seen: Seen,
+    request: Request,
+    task: Task,
+    decoding: Decoding,
+    on_text: OnText | None,
+    watch: Stopwatch,
+    at_s: float,
+    draws: bool,
 ) -> _Found:
-    """What the network says and draws of one moment."""
+    """What the network says of one moment, and draws if it is to."""
     model = seen.model
     _, wording = seen.prompt(request, watch)
     look = look_at(model.network, task, wording, model.header.profile, seen.probe(task, watch).duration_s, at_s)
@@ -155,7 +184,7 @@ def _ask(
     label = reading.answer.text if reading.answer is not None else ""
     masks: tuple[Mask, ...] = ()
     problems = reading.problems
-    if "masks" in task.produces:
+    if draws and "masks" in task.produces:
         with watch("masks"), memory_told(f"drawing masks of '{clip.path}'"):
             drawn, forced = _with_mask(model.network, encoded, prompt, task, generated, label, look.picture)
             masks, told = masks_of(drawn, label, at_s, clip.size)
@@ -170,6 +199,7 @@ def _ask(
         notes_of(model.header, task.name, look.view, clip, generated, replace(reading, problems=())),
         problems,
         clip.audio,
+        clip.size,
     )
 
 

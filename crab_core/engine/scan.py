@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from crab_core.engine.checks import first_learnt
+from crab_core.engine.drawing import drawing_for
+from crab_core.engine.placing import PLACING
 from crab_core.engine.stopwatch import Stopwatch
-from crab_core.engine.where import PLACING, heard, middles
-from crab_core.errors import InputError
+from crab_core.engine.where import heard, middles
+from crab_core.errors import InputError, ModelError
 from crab_core.progress import Listener, Note, ignore
 from crab_core.registry import TASKS
 from crab_core.types import Decoding, Event, Request, Result
@@ -53,9 +55,15 @@ class _Scan:
 
     def add(self, part: str, names: tuple[str, ...]) -> None:
         """One more part, by the first of these tasks that the model has learnt."""
-        name = first_learnt(self.seen.model.header, names)
+        model = self.seen.model
+        name = names[0] if part == "masks" and model.masker is not None else first_learnt(model.header, names)
         if name is None:
-            self.notes.append(f"no {part}: model '{self.seen.model.name}' was not trained on {' or '.join(names)}")
+            self.notes.append(f"no {part}: model '{model.name}' was not trained on {' or '.join(names)}")
+            return
+        try:
+            drawing_for(model.header, model.masker, self.request, TASKS[name].load())
+        except ModelError as err:
+            self.notes.append(f"no {part}: {err.message}")
             return
         self.on_progress(Note(f"{part}: task '{name}'"))
         task = TASKS[name].load()

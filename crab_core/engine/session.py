@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from crab_core.engine.checks import check_able, in_words, probe_for, require, task_of
 from crab_core.engine.choosing import answer_by_choosing
 from crab_core.engine.consistency import Scale, contradictions
+from crab_core.engine.drawing import masker_for
 from crab_core.engine.memory import check_fits, limit_gpu, memory_told, parse_bytes
 from crab_core.engine.moments import answer_at_moments
 from crab_core.engine.notes import notes_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from crab_core.engine.heads import HeadOptions
     from crab_core.engine.heads_report import HeadReport
     from crab_core.engine.merging import Window
-    from crab_core.families._base import Encoded, Family, Generated, Network, OnText, Precision
+    from crab_core.families._base import Encoded, Family, Generated, Masker, Network, OnText, Precision
     from crab_core.media import Probe
     from crab_core.tasks._base import Task
     from crab_core.weights.folder import Header
@@ -49,11 +50,14 @@ def load(
     dtype: str = "auto",
     quantize: str = "none",
     max_memory: str | None = None,
+    masks: str = "auto",
+    sam2: str | Path | None = None,
     on_progress: Listener = ignore,
 ) -> Model:
     """The model of a catalogue name or of a model folder, ready to be asked.
 
-    `max_memory`, such as `6GiB`, is what the model may take at most; a GPU is held to it.
+    `max_memory`, such as `6GiB`, is what the model may take at most; a GPU is held to it. `masks` says who draws them:
+    the network's `own` decoder, `sam2` from the boxes that the model tells, or `auto`. `sam2` is a folder of SAM 2.
     Raises UsageError for unknown devices, dtypes and quantisations, ModelError if the model is unknown or damaged,
     ResourceError if the device is not there or the model does not fit into its memory.
     """
@@ -77,14 +81,18 @@ def load(
     limit_gpu(backend.precision.device, most)
     with memory_told(f"loading the model '{header.name}'"):
         network = family.load(folder, backend.precision)
+        masker = masker_for(header, masks, sam2, backend.precision)
     on_progress(Progress("load", 1, 1, "models", header.name))
     on_progress(Note(f"model '{header.name}' on {backend.why}"))
-    return Model(header.name, header, network, backend.precision, backend.why, time.perf_counter() - began)
+    return Model(header.name, header, network, backend.precision, backend.why, time.perf_counter() - began, masker)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its header; `why` says how its device and dtype were chosen, `load_s` how long loading took."""
+    """A network with its header; `why` says how its device and dtype were chosen, `load_s` how long loading took.
+
+    `masker` draws masks of the places that the network tells; None where the network draws them itself.
+    """
 
     name: str
     header: Header
@@ -92,6 +100,7 @@ class Model:
     precision: Precision
     why: str
     load_s: float = 0.0
+    masker: Masker | None = None
 
     @property
     def is_exact(self) -> bool:

@@ -1,6 +1,6 @@
 """Boxes of what sounds, added to a result of events: at the times that are asked for, else once an event.
 
-The boxes come from a task about single pictures: the one of those below that the model was trained on.
+The boxes come from a task about single pictures: the one that `placing_task` names.
 """
 
 from __future__ import annotations
@@ -9,32 +9,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from crab_core.engine.checks import first_learnt
 from crab_core.engine.moments import answer_at_moments, moments_of
-from crab_core.errors import ModelError
+from crab_core.engine.placing import placing_task
 from crab_core.progress import Listener, ignore
-from crab_core.registry import TASKS
 from crab_core.types import Decoding, Event, Request, Result
 
 if TYPE_CHECKING:
     from crab_core.engine.session import Seen
     from crab_core.engine.stopwatch import Stopwatch
-    from crab_core.tasks._base import Task
-    from crab_core.weights.folder import Header
-
-PLACING = ("ssl", "arig")  # the first finds several objects in one picture
-
-
-def placing_task(header: Header) -> Task:
-    """The task that finds boxes; raises ModelError if the model was trained on none."""
-    if name := first_learnt(header, PLACING):
-        task: Task = TASKS[name].load()
-        return task
-    raise ModelError(
-        f"model '{header.name}' was not trained to tell where something sounds "
-        f"({' or '.join(PLACING)}), only on {', '.join(header.tasks)}",
-        hint="Leave --where out, or choose another model: crab models list",
-    )
 
 
 def check_where(seen: Seen, request: Request, watch: Stopwatch) -> None:

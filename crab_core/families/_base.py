@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from crab_core.types import Clip, Decoding, Medium, Prompt, View
+from crab_core.types import Box, Clip, Decoding, Medium, Point, Prompt, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,6 +192,43 @@ class MaskNetwork(Protocol):
 
     def force(self, encoded: Encoded, prompt: Prompt, answer: str) -> Generated:
         """What `generate` would have given, had the network written this answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is in a picture, to guide its mask: a box, points that lie on it, or both, in pixels."""
+
+    label: str
+    box: Box | None = None
+    points: tuple[Point, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.box is None and not self.points:
+            raise ValueError(f"the place of '{self.label}' has neither a box nor a point")
+
+
+class Tracker(Protocol):
+    """Follows places from one picture to the next, with a memory that does not grow."""
+
+    def start(self, picture: npt.NDArray[np.uint8], places: Sequence[Place]) -> list[npt.NDArray[np.float32]]:
+        """Follow these places of a picture (H, W, 3) and nothing else from now on: logits (h, w) of each."""
+
+    def follow(self, picture: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+        """Logits (h, w) of each followed place in the next picture; none if nothing is followed."""
+
+
+class Masker(Protocol):
+    """Draws masks of places in pictures, whoever found them. Logits are of the whole picture, above 0 inside."""
+
+    @property
+    def name(self) -> str:
+        """What draws, such as `sam2.1-hiera-large`."""
+
+    def draw(self, picture: npt.NDArray[np.uint8], places: Sequence[Place]) -> list[npt.NDArray[np.float32]]:
+        """Logits (h, w) of each place in a picture (H, W, 3)."""
+
+    def tracker(self) -> Tracker:
+        """One that follows places; raises UsageError if the masker cannot."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Every model that has a name. Facts of the published ones: repositories, memory, scores of their papers."""
+"""Every model that has a name, and what draws masks for them: repositories, memory, scores of their papers."""
 
 from __future__ import annotations
 
@@ -73,6 +73,26 @@ _QWEN = Source(
     whole=True,
     note=UNCHECKED,
 )
+
+MASKERS: Mapping[str, ModelSpec] = {
+    "sam2": ModelSpec(
+        name="sam2",
+        family="sam2",
+        summary="SAM 2.1 (2024), the large one: masks of boxes and points",
+        licence="Apache-2.0",
+        tasks=(),
+        status="import it",
+        sources=(
+            Source(
+                "facebook/sam2.1-hiera-large",
+                "Apache-2.0",
+                (RemoteFile("config.json"), RemoteFile("model.safetensors")),
+                whole=True,
+            ),
+        ),
+        paper="arXiv:2408.00714",
+    )
+}
 
 MODELS: Mapping[str, ModelSpec] = {
     spec.name: spec

@@ -1,4 +1,4 @@
-"""Every family by one model of it: the fake one, `mini` by its public name, and a tiny random Crab+."""
+"""Every family by one model of it: the fake one, `mini` by its public name, a tiny random Crab+ with a tiny SAM 2."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fake_family import FakeFamily, write_clip, write_model
 from tiny_plus import write_plus
+from tiny_sam2 import write_sam2
 
 from crab_core import registry
 from crab_core.engine.session import Model, load
@@ -24,7 +25,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             patch.setitem(registry.FAMILIES, "fake", registry.Entry("fake_family:FAMILY", "says what it is told", True))
             return load(write_model(tmp_path_factory.mktemp("fake")), device="cpu")
     if request.param == "tiny-plus":
-        return load(write_plus(tmp_path_factory.mktemp("plus") / "model"), device="cpu")
+        masks = write_sam2(tmp_path_factory.mktemp("sam2"))
+        return load(write_plus(tmp_path_factory.mktemp("plus") / "model"), device="cpu", sam2=masks)
     embedded = MODELS[request.param].embedded
     if embedded is None or not Path(registry.__file__).parent.joinpath(embedded).is_dir():
         pytest.skip(f"the weights of '{request.param}' are not in this checkout")

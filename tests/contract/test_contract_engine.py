@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crab_core.engine.checks import check_able
+from crab_core.engine.drawing import drawing_for
 from crab_core.engine.run import run
 from crab_core.engine.session import Model
 from crab_core.errors import AudioMissing, InputError, ModelError
@@ -30,6 +31,7 @@ def can(model: Model, task: str) -> bool:
     """False for a task that the model must have learnt, or needs weights for, and does not have."""
     try:
         check_able(model.header, TASKS[task].load())
+        drawing_for(model.header, model.masker, Request(Path("clip.mp4")), TASKS[task].load())
         return not isinstance(model.network, SharingNetwork) or model.network.sight(task) is not None
     except ModelError:
         return False
