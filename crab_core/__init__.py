@@ -13,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from crab_core.engine.heads import HeadOptions
+    from crab_core.engine.heads_report import HeadReport
     from crab_core.engine.session import Model, load
     from crab_core.errors import CrabError
     from crab_core.types import Answer, Box, Clip, Decoding, Event, Failure, Mask, Request, Result
@@ -22,6 +24,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": "crab_core.engine.session",
     "Model": "crab_core.engine.session",
+    "HeadOptions": "crab_core.engine.heads",
+    "HeadReport": "crab_core.engine.heads_report",
     "CrabError": "crab_core.errors",
     **dict.fromkeys(
         ("Answer", "Box", "Clip", "Decoding", "Event", "Failure", "Mask", "Request", "Result"), "crab_core.types"
@@ -29,7 +33,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Answer", "Box", "Clip", "CrabError", "Decoding", "Event", "Failure", "Mask", "Model", "Request", "Result", "load",
+    "Answer", "Box", "Clip", "CrabError", "Decoding", "Event", "Failure", "HeadOptions", "HeadReport", "Mask", "Model",
+    "Request", "Result", "load",
 ]  # fmt: skip
 
 

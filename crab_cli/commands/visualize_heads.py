@@ -159,7 +159,7 @@ def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
 def _tell(output: Output, report: HeadReport, document: Mapping[str, Any], out: Path) -> None:
     """The page's path, or the data; the shares by kind of token as details."""
     answer = report.result.answer
-    output.note(f"answer: {answer.text if answer is not None else '(none)'}")
+    output.note(f"answer: {(answer.text if answer is not None else '') or '(none)'}")
     for kind, shares in report.by_kind.items():
         output.detail(f"{kind}: " + ", ".join(f"head {head + 1} {share:.2f}" for head, share in enumerate(shares)))
     for text in (*report.result.notes, *report.notes):

@@ -121,6 +121,28 @@ class Model:
         seen.encode(lookup(TASKS, task, kind="task").load(), Stopwatch())
         return seen
 
+    def heads(
+        self,
+        path: str | Path,
+        question: str | None = None,
+        task: str | None = None,
+        options: HeadOptions | None = None,
+        decoding: Decoding | None = None,
+        *,
+        audio_path: str | Path | None = None,
+        on_progress: Listener = ignore,
+    ) -> HeadReport:
+        """The answer about a clip, and what each LoRA head had to do with it: `look` and `Seen.heads` in one.
+
+        A question is asked as avqa unless a task is named. Raises ModelError if the model has no heads, before the clip
+        is opened, and what `look` and `Seen.ask` raise.
+        """
+        from crab_core.engine.heads import inside_of
+
+        inside_of(self)
+        seen = self.look(path, audio_path, task or "avqa")
+        return seen.heads(question, task, options, decoding, on_progress=on_progress)
+
     def infer(
         self,
         request: Request,

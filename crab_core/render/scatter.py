@@ -37,7 +37,7 @@ def intervals_chart(rows: Mapping[str, Sequence[Bar]], names: Sequence[str], tit
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = max((high - low) * 0.08, 1e-4)
     low, high = low - margin, high + margin
-    left, width, step = 110, 420, 13
+    left, width, step = 84, 370, 13
     parts, top = [], 6.0
     for row, bars in rows.items():
         height = step * len(bars)

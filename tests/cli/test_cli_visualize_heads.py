@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from fake_family import write_clip
 from tiny_crab import write_tiny
 
+from crab_core.families.crab_network import CrabNetwork
 from crab_core.media import probe
 
 
@@ -155,3 +157,52 @@ def test_the_report_of_a_heads_folder_is_its_page(heads, crab, clip: Path, tmp_p
     said = crab("report", out, "--overwrite")
     assert said.code == 3
     assert "cannot read" in said.err
+
+
+@pytest.mark.parametrize(
+    ("media", "told", "lacking"),
+    [
+        pytest.param({"sound": False}, "no sound: no sound maps", "What each head listens to", id="no-sound"),
+        pytest.param(
+            {"pictures": False}, "the clip has no picture: no pixel maps", "What each head looks at", id="no-picture"
+        ),
+    ],
+)
+def test_a_clip_that_lacks_a_medium(heads, tmp_path: Path, media, told, lacking) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", **media)
+    said = heads(clip, "Who?", "-o", tmp_path / "out", "--no-ablate", "--figures")
+    assert (said.code, told in said.err) == (0, True)
+    page = (tmp_path / "out" / "heads.html").read_text(encoding="utf-8")
+    assert told in page
+    assert f"<h2>{lacking}</h2>" not in page
+
+
+def test_a_task_that_listens_refuses_a_clip_without_sound(heads, tmp_path: Path) -> None:
+    said = heads(write_clip(tmp_path / "mute.mp4", sound=False), "--task", "ave", "-o", tmp_path / "out")
+    assert said.code == 3
+    assert "mute.mp4" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_head_only(crab, clip: Path, tmp_path: Path) -> None:
+    one, out = write_tiny(tmp_path / "one", heads=1), tmp_path / "out"
+    words = ("-o", out, "-m", one, "--device", "cpu", "--max-new-tokens", 4, "--figures", "--video")
+    said = crab("visualize-heads", clip, "Who?", *words)
+    assert said.code == 0
+    assert "the model has one head: its share is 1 everywhere" in said.err
+    assert "different matrices" not in (out / "heads.html").read_text(encoding="utf-8")
+    assert json.loads((out / "heads.json").read_text(encoding="utf-8"))["alike"] is None
+    assert (out / "heads.mp4").is_file()
+
+
+def test_an_empty_answer(heads, clip: Path, tmp_path: Path, monkeypatch) -> None:
+    usual = CrabNetwork.generate
+    nothing = lambda *given, **named: replace(usual(*given, **named), token_ids=(), text="")  # noqa: E731
+    monkeypatch.setattr(CrabNetwork, "generate", nothing)
+    said = heads(clip, "Who?", "-o", tmp_path / "out", "--figures", "--video", "--check")
+    assert said.code == 0
+    assert "the model wrote nothing: there is no relevance and all maps are empty" in said.err
+    assert "note: answer: (none)" in said.err
+    page = (tmp_path / "out" / "heads.html").read_text(encoding="utf-8")
+    assert "(no answer)" in page
+    assert "nan" not in page.lower().replace("nano", "")

@@ -153,12 +153,13 @@ def test_commands_that_pages_name_exist(repo, name):
     [
         ("ask.py", '{clips}/00000.mp4 "How many things are in the video?"', r"How many .* -> \w+"),
         ("events.py", "{clips}/00000.mp4", r"(audio|visual|both) +[.#]+ \w+ \d+ to \d+ s"),
+        ("heads.py", "mini {folder}", r"heads 2 and 3: principal angle \d+ degrees, by chance \d+\npage and figures:"),
         ("score.py", "{clips} 1", r"\| all \| [01]\.\d{3} \|"),
     ],
 )
-def test_examples_run(repo, example, arguments, expected):
+def test_examples_run(repo, tmp_path, example, arguments, expected):
     command = [sys.executable, repo / "examples" / example]
-    command += shlex.split(arguments.format(clips=repo / "examples" / "clips"))
+    command += shlex.split(arguments.format(clips=repo / "examples" / "clips", folder=tmp_path))
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(expected, done.stdout)

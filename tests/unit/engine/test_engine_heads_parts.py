@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crab_core.engine.heads import METHODS, HeadOptions
 from crab_core.engine.heads_maps import by_kind, by_router, by_second, head_maps
+from crab_core.engine.heads_row import mean_shares
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
 from crab_core.errors import UsageError
 from crab_core.families._base import Span
@@ -107,3 +110,28 @@ def test_an_unknown_method_is_told():
     with pytest.raises(UsageError, match="no method is called 'magic'") as told:
         HeadOptions(method="magic")
     assert all(name in told.value.hint for name in METHODS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_shares_make_one_however_tokens_are_grouped(data):
+    heads = data.draw(st.integers(1, 5))
+    kinds_of_text = st.sampled_from(["wording", "question", "answer"])
+    found = [Token(kind) for kind in data.draw(st.lists(kinds_of_text, min_size=1))]
+    seconds, queries = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 3)))
+    found += [Token("audio", "", second, query) for second in range(seconds) for query in range(queries)]
+    logits = np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=(2, len(found), heads)) * 3
+    weights = (np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)).astype(np.float32)
+    shares = weights.mean(0)
+    routers = ["model.layers.0.self_attn.q_proj", "model.layers.3.mlp.up_proj"]
+    groups = [*by_kind(found, shares).values(), *by_second(found, shares, "audio")]
+    groups += [np.array(some) for some in mean_shares(found, shares).values()]
+    groups += [by_router(routers, weights)[2][place, place] for place in (0, 1)]
+    for group in groups:
+        assert group.sum() == pytest.approx(1, abs=1e-5)
+        assert (group >= 0).all()
+    relevance = np.random.default_rng(0).random(len(found)).astype(np.float32)
+    gaze = {"audio": np.full((seconds, queries, 2, 3), 1 / 6, np.float32)}
+    maps = head_maps(found, shares, relevance, gaze)
+    assert maps["audio"].shape == (heads, seconds, 2, 3)
+    assert maps["audio"].sum() == pytest.approx(1, abs=1e-4)

@@ -7,6 +7,7 @@ import pytest
 from fake_family import write_clip
 from tiny_crab import write_tiny
 
+import crab_core
 from crab_core.engine.heads import HeadOptions
 from crab_core.engine.session import load
 from crab_core.errors import ModelError, UsageError
@@ -147,3 +148,30 @@ def test_a_family_that_shows_no_heads_is_refused(folder, clip):
 def test_a_question_is_checked(seen):
     with pytest.raises(UsageError, match="needs a question"):
         seen.heads(" ")
+
+
+def test_the_model_alone_gives_the_report_of_its_look(model, paths, report):
+    found = model.heads(paths["both"], QUESTION, options=HeadOptions(ablate=False), decoding=SHORT)
+    assert isinstance(found, crab_core.HeadReport)
+    assert crab_core.HeadOptions is HeadOptions
+    np.testing.assert_array_equal(found.shares, report.shares)
+    assert found.result.raw_text == report.result.raw_text
+
+
+def test_a_model_without_heads_is_refused_before_the_clip_is_opened(tmp_path):
+    folder = write_tiny(tmp_path / "bare", heads=0)
+    with pytest.raises(ModelError, match="model 'tiny' has no I-LoRA"):
+        load(folder, device="cpu").heads(tmp_path / "no such clip.mp4", QUESTION)
+
+
+def test_dropping_all_heads_is_the_answer_of_the_bare_model(model, paths, report):
+    layers = [module for module in model.network.model.llm.modules() if hasattr(module, "ilora_router")]
+    assert layers
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        bare = model.look(paths["both"]).ask(QUESTION, decoding=SHORT)
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+    assert report.ablations[-1].raw_text == bare.raw_text

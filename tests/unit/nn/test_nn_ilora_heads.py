@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from crab_core.errors import UsageError
@@ -155,3 +157,34 @@ def test_captured_routes_are_those_before_a_mask():
     with capture(module) as routes, heads(module, keep=0):
         module["q_proj"](x)
     assert (routes["q_proj"][0] > 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5), st.data())
+def test_any_heads_and_all_others_make_the_whole(count, data):
+    kept = data.draw(st.sets(st.integers(0, count - 1)))
+    scale = data.draw(st.floats(0.01, 20))
+    module = host(count, names=("q_proj",))
+    layer, x = module["q_proj"], scale * torch.randn(4, 8, generator=torch.Generator().manual_seed(count))
+    base, whole = layer.base_layer(x), layer(x)
+    with heads(module, keep=kept), capture(module) as routes:
+        some = layer(x)
+    with heads(module, drop=kept):
+        others = layer(x)
+    torch.testing.assert_close(some - base + others - base, whole - base, atol=1e-4 * scale, rtol=1e-4)
+    torch.testing.assert_close(routes["q_proj"][0].sum(-1), torch.ones(4))  # silenced heads keep their share
+    routed = layer.ilora_router["default"](x)
+    alone = sum(share(layer, x, head, routed[:, head : head + 1]) for head in kept)
+    torch.testing.assert_close(some - base, alone + torch.zeros_like(base), atol=1e-4 * scale, rtol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 5), st.floats(0.01, 20))
+def test_without_all_heads_it_is_the_layer_without_adapter_to_the_bit(count, scale):
+    module = host(count, names=("q_proj",))
+    layer, x = module["q_proj"], scale * torch.randn(4, 8)
+    with heads(module, drop=range(count)):
+        silent = layer(x)
+    layer.enable_adapters(False)
+    assert torch.equal(silent, layer(x))
+    assert torch.equal(silent, layer.base_layer(x))
