@@ -17,9 +17,9 @@ from crab_core.families._base import Encoded, Generated, OnText, Span
 from crab_core.families.crab_text import Teller
 from crab_core.families.plus_sights import PlusEncoded, Sights
 from crab_core.families.plus_text import PlusChat
-from crab_core.families.plus_view import spacing_s, view_of
+from crab_core.families.plus_view import step_s, view_of
 from crab_core.families.plus_writing import write
-from crab_core.nn.plus_media import log_mel
+from crab_core.nn.plus_media import log_mel, patches
 from crab_core.nn.plus_positions import Grid, positions
 from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
 from crab_core.registry import TASKS
@@ -74,7 +74,8 @@ class PlusNetwork:
     def encode(self, clip: Clip, task: str) -> PlusEncoded:
         """The clip as tokens: `video` (T, Q, W), or `image` (1, Q, W) for a task that is shown one picture, and
         `audio` (S, Q, W); without those that it lacks."""
-        sights = Sights(self.model, clip.frames, spacing_s(clip.frame_times_s)) if clip.has_frames else None
+        media = self.model.config.media
+        sights = Sights(self.model, clip.frames, step_s(media, clip.frame_times_s)) if clip.has_frames else None
         features: dict[Medium, torch.Tensor] = {}
         grids: dict[Medium, Grid] = {}
         is_picture = self.sight(task) == PICTURE and len(clip.frames) == 1
@@ -86,6 +87,18 @@ class PlusNetwork:
             tokens = self.model.hear(log_mel(clip.waveform).to(self.model.device))
             features["audio"] = _by_second(tokens, len(clip.sound_windows_s))
         return PlusEncoded(features, grids=grids, sights=sights)
+
+    def tensors_of(self, clip: Clip) -> dict[str, torch.Tensor]:
+        """What the towers read of a clip: `frames` patches (n, 1176) with their `grid` (3,) and `step` in seconds, and
+        `banks`, a spectrogram (128, F); without what it lacks."""
+        found: dict[str, torch.Tensor] = {}
+        media = self.model.config.media
+        if clip.has_frames:
+            found["frames"], grid = patches(clip.frames, media)
+            found |= {"grid": torch.tensor(grid), "step": torch.tensor(step_s(media, clip.frame_times_s))}
+        if clip.has_sound and len(clip.waveform):
+            found["banks"] = log_mel(clip.waveform)
+        return found
 
     def generate(
         self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None

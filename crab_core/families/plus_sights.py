@@ -10,7 +10,7 @@ import torch
 
 from crab_core.families._base import Encoded
 from crab_core.nn.plus import MERGED
-from crab_core.nn.plus_media import PER_STEP, patches
+from crab_core.nn.plus_media import patches
 from crab_core.nn.plus_positions import Grid
 from crab_core.types import Medium
 
@@ -23,18 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sights:
-    """The frames (N, H, W, 3) of a clip, `spacing_s` apart, to be looked at as a video or one by one."""
+    """The frames (N, H, W, 3) of a clip, to be looked at as a video whose steps are `step_s` apart, or one by one."""
 
     model: PlusModel
     frames: npt.NDArray[np.uint8]
-    spacing_s: float
+    step_s: float
 
     @torch.inference_mode()
     def video(self) -> tuple[torch.Tensor, Grid]:
         """All frames: (T, Q, W)."""
-        media = self.model.config.media
-        step_s = media.grid_s if media.profile == "published" else PER_STEP * self.spacing_s
-        return self._seen(self.frames, step_s)
+        return self._seen(self.frames, self.step_s)
 
     @torch.inference_mode()
     def picture(self, index: int) -> tuple[torch.Tensor, Grid]:

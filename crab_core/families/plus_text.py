@@ -73,6 +73,11 @@ class PlusChat:
         """Which ids stand for media."""
         return {self._id(marks[1]): kind for kind, marks in MARKS.items()}
 
+    @property
+    def mask_ids(self) -> frozenset[int]:
+        """None: masks are told in words."""
+        return frozenset()
+
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """The prompt in the chat as ids. A medium that is named twice has its place where it is named first."""
         ids: list[int] = []

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from crab_core.nn.plus_config import PlusMedia
-from crab_core.nn.plus_media import LONGEST_S
+from crab_core.nn.plus_media import LONGEST_S, PER_STEP
 from crab_core.types import View
 
 if TYPE_CHECKING:
@@ -42,9 +42,11 @@ def view_of(media: PlusMedia, task: str, duration_s: float) -> View:
     return View(_first_to_last(duration_s, looks), tuple(sounds), second_s)
 
 
-def spacing_s(times_s: npt.NDArray[np.float64]) -> float:
-    """The seconds from one frame to the next; 1 for a single frame."""
-    return (float(times_s[-1]) - float(times_s[0])) / (len(times_s) - 1) if len(times_s) > 1 else 1.0
+def step_s(media: PlusMedia, times_s: npt.NDArray[np.float64]) -> float:
+    """The seconds from one pair of frames to the next, as the network is told: nominal ones, or true ones."""
+    if media.profile == "published":
+        return media.grid_s
+    return PER_STEP * (float(times_s[-1]) - float(times_s[0])) / (len(times_s) - 1) if len(times_s) > 1 else PER_STEP
 
 
 def _native(media: PlusMedia, task: str, duration_s: float) -> View:

@@ -79,6 +79,10 @@ class CrabModel(StoredModule):
             per_head_dropout=ilora.per_head_dropout,
             targets=ilora.targets,
         )
+        self.take_ilora(ilora)
+
+    def take_ilora(self, ilora: ILoraConfig) -> None:
+        """Says in the config what the adapter is."""
         self.config = dataclasses.replace(self.config, ilora=ilora)
 
     def see(self, frames: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:

@@ -60,7 +60,16 @@ class PlusModel(StoredModule):
                 dropout=ilora.dropout,
                 targets=ilora.targets,
             )
+        self.take_ilora(ilora)
+
+    def take_ilora(self, ilora: ILoraConfig) -> None:
+        """Says in the config what the adapter is."""
         self.config = dataclasses.replace(self.config, ilora=ilora)
+
+    @property
+    def llm(self) -> nn.Module:
+        """All that carries adapters: the whole thinker."""
+        return self.thinker
 
     @property
     def text(self) -> nn.Module:

@@ -20,8 +20,7 @@ from crab_core.errors import UsageError
 from crab_core.progress import Listener, Note, ignore
 from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.file_data import note_lessons, read_lessons
-from crab_core.train.file_rows import RowWriter
-from crab_core.train.file_stage import FileStage
+from crab_core.train.learners import check_lessons, learner_of, scale_of
 from crab_core.train.lessons import MASK_TASKS, Lesson, counted
 from crab_core.train.looking import AHEAD, Looked, Looker
 from crab_core.train.network import describe, encoder_key
@@ -30,12 +29,11 @@ from crab_core.train.record import settings_document
 from crab_core.train.reports import Tracker
 from crab_core.train.schedule import schedule
 from crab_core.train.settings import FileData, Stage, TrainSettings
-from crab_core.train.start import Start, config_of, learn, open_start, write_tuned
+from crab_core.train.start import Start, learn, no_network, open_start, write_tuned
 from crab_core.train.trainer import Batch, StageLoop, Work
 from crab_core.weights.folder import read_header
 
 DTYPES: Mapping[str, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-ENCODERS = ("visual_encoder", "audio_encoder")
 
 
 @dataclass
@@ -77,12 +75,17 @@ class FileTraining:
     def lessons(self, stage: Stage) -> list[Lesson]:
         """What the files teach in a stage."""
         header = read_header(self.first)
-        media = config_of(header, self.first).media
+        try:
+            known_s, box_px = scale_of(header)
+        except ValueError as err:
+            raise no_network(self.first, err) from err
 
         def second_s(task: str, seconds: float) -> float:
-            return seconds / media.seconds if seconds > media.seconds + 0.5 else 1.0
+            return seconds / known_s if seconds > known_s + 0.5 else 1.0
 
-        return read_lessons(self.data, stage.tasks, media.box_px, stage.samples, second_s)
+        lessons = read_lessons(self.data, stage.tasks, box_px, stage.samples, second_s)
+        check_lessons(header, lessons)
+        return lessons
 
     def train(self, stage: Stage) -> None:
         """One stage, from its last checkpoint if there is one, and its model folder."""
@@ -165,16 +168,8 @@ class FileWork:
         self.stage, self.lessons, self.group = stage, lessons, group
         dtype = getattr(torch, DTYPES[settings.precision])
         model = start.model
-        self.module = FileStage(model, stage.train, stage.answer_weight, stage.mask_weight, dtype)
-        self.frozen = not set(ENCODERS) & set(stage.train)
-        config = model.config
-        self.writer = RowWriter(
-            start.network.chat,
-            {"video": config.vl.queries, "image": config.vl.queries, "audio": config.al.queries},
-            stage.answer_weight,
-            int(model.llm.config.max_position_embeddings),
-            draws="masks" in stage.train,
-        )
+        learner = learner_of(start, stage, dtype)
+        self.module, self.writer, self.frozen = learner.module, learner.writer, learner.keeps_encodings
         cache = settings.data.cache if self.frozen else None
         self.looker = Looker(
             start.network,

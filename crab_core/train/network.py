@@ -123,7 +123,7 @@ def encoder_key(model: CrabModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(model: CrabModel) -> dict[str, int]:
+def describe(model: nn.Module) -> dict[str, int]:
     """How many parameters each part has."""
     counts: dict[str, int] = {}
     for name, parameter in model.named_parameters():

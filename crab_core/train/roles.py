@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from crab_core.nn.crab import CrabModel
+    from crab_core.nn.plus import PlusModel
     from crab_core.types import Clip, Medium, Prompt
 
 
@@ -25,6 +26,10 @@ class ChatText(Protocol):
     @property
     def placeholders(self) -> dict[int, Medium]:
         """Which ids stand for media."""
+
+    @property
+    def pad_id(self) -> int:
+        """The id that pads a row."""
 
     @property
     def mask_ids(self) -> frozenset[int]:
@@ -41,7 +46,7 @@ class OpenNetwork(Network, Protocol):
     """A network whose modules and text are open."""
 
     @property
-    def model(self) -> CrabModel:
+    def model(self) -> CrabModel | PlusModel:
         """Its modules."""
 
     @property

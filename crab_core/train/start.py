@@ -22,10 +22,10 @@ import torch
 from crab_core.errors import ModelError, ResourceError, UsageError
 from crab_core.families._base import Precision
 from crab_core.nn.crab import CrabModel
-from crab_core.nn.crab_config import CrabConfig
-from crab_core.nn.stored import plain_name
+from crab_core.nn.crab_config import ILoraConfig
+from crab_core.nn.plus import PlusModel
 from crab_core.registry import FAMILIES
-from crab_core.train.network import add_ilora, only_train
+from crab_core.train.network import only_train
 from crab_core.weights.folder import HEADER, FileFact, Header, read_header
 from crab_core.weights.lazy import close_files, open_file
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from crab_core.train.roles import OpenNetwork
     from crab_core.train.settings import Stage
 
+LEARN = ("crab", "crab-plus")  # the families whose networks can be trained from files
 ADDED = "trained{}.safetensors"  # tensors that the start does not have
 
 
@@ -45,7 +46,7 @@ class Start:
     network: OpenNetwork
 
     @property
-    def model(self) -> CrabModel:
+    def model(self) -> CrabModel | PlusModel:
         """The network's modules."""
         return self.network.model
 
@@ -53,22 +54,19 @@ class Start:
 def open_start(folder: Path, precision: Precision) -> Start:
     """Loads the folder; raises UsageError for a model of another family, what loading raises for a damaged one."""
     header = read_header(folder)
-    if header.family != "crab":
+    if header.family not in LEARN:
         raise UsageError(
-            f"a model of the family '{header.family}' cannot be trained", hint="Start from one of the family crab."
+            f"a model of the family '{header.family}' cannot be trained",
+            hint=f"Start from one of the families {', '.join(LEARN)}.",
         )
-    network: OpenNetwork = FAMILIES["crab"].load().load(folder, precision)
+    network: OpenNetwork = FAMILIES[header.family].load().load(folder, precision)
     return Start(folder, header, network)
 
 
-def config_of(header: Header, folder: Path) -> CrabConfig:
-    """The numbers of the network; raises ModelError naming the folder if they are impossible."""
-    try:
-        return CrabConfig.from_dict(header.config)
-    except ValueError as err:
-        raise ModelError(
-            f"the header in '{folder}' describes no Crab network: {err}", hint="Fetch or convert the model again."
-        ) from err
+def no_network(folder: Path, err: Exception) -> ModelError:
+    """The error for a folder whose numbers are impossible."""
+    told = f"the header in '{folder}' describes no Crab network: {err}"
+    return ModelError(told, hint="Fetch or convert the model again.")
 
 
 def learn(start: Start, stage: Stage) -> int:
@@ -81,8 +79,8 @@ def learn(start: Start, stage: Stage) -> int:
     if stage.ilora is not None:
         wanted = dict(stage.ilora)
         if model.config.ilora is None:
-            add_ilora(model, wanted)
-            model.llm.to(model.vl_projector.queries.device)
+            model.add_ilora(ILoraConfig(**wanted))
+            model.llm.to(next(model.parameters()).device)
         else:
             _same_shape(model, wanted)
             _drop_as(model, wanted)
@@ -99,7 +97,7 @@ def learn(start: Start, stage: Stage) -> int:
 
 def write_tuned(start: Start, folder: Path, tasks: Iterable[str], training: Mapping[str, Any], name: str) -> None:
     """Writes a model folder at a place where nothing is; raises ResourceError if the disk does not take it."""
-    own = {plain_name(key): one for key, one in start.model.named_parameters() if one.requires_grad}
+    own = {start.model.stored_name(key): one for key, one in start.model.named_parameters() if one.requires_grad}
     own |= {name: one for name, one in _statistics(start.model) if _is_of(name, own)}
     try:
         folder.mkdir(parents=True)
@@ -128,7 +126,7 @@ def write_tuned(start: Start, folder: Path, tasks: Iterable[str], training: Mapp
         close_files()
 
 
-def _same_shape(model: CrabModel, wanted: Mapping[str, Any]) -> None:
+def _same_shape(model: CrabModel | PlusModel, wanted: Mapping[str, Any]) -> None:
     ilora = model.config.ilora
     assert ilora is not None
     for key in ("heads", "rank"):
@@ -139,22 +137,22 @@ def _same_shape(model: CrabModel, wanted: Mapping[str, Any]) -> None:
             )
 
 
-def _drop_as(model: CrabModel, wanted: Mapping[str, Any]) -> None:
+def _drop_as(model: CrabModel | PlusModel, wanted: Mapping[str, Any]) -> None:
     """Gives the adapter that is there the stage's dropout."""
     from crab_core.nn.ilora import layers
 
     assert model.config.ilora is not None
     chosen = {key: wanted[key] for key in ("dropout", "per_head_dropout") if key in wanted}
     ilora = dataclasses.replace(model.config.ilora, **chosen)
-    model.config = dataclasses.replace(model.config, ilora=ilora)
+    model.take_ilora(ilora)
     for layer in layers(model.llm):
         for name in layer.heads:
             layer.ilora_dropout[name] = torch.nn.Dropout(ilora.dropout)
             layer.per_head_dropout[name] = ilora.per_head_dropout
 
 
-def _statistics(model: CrabModel) -> list[tuple[str, torch.Tensor]]:
-    return [(plain_name(name), one) for name, one in model.named_buffers()]
+def _statistics(model: CrabModel | PlusModel) -> list[tuple[str, torch.Tensor]]:
+    return [(model.stored_name(name), one) for name, one in model.named_buffers()]
 
 
 def _is_of(buffer: str, own: Mapping[str, torch.Tensor]) -> bool:
