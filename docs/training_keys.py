@@ -18,7 +18,7 @@ BETWEEN = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
 RUN: Mapping[str, str] = {
     "name": "what the model is called in answers and in its header",
     "network": "the numbers of a new network: `visual`, `audio`, `vl`, `al`, `llm`, `media`, `time_tags`, `mask`",
-    "model": "the model to start from in place of `network`: a name, or a model folder of the families crab and crab-plus",
+    "model": "the model to start from in place of `network`: a name, or a folder of the families crab and crab-plus",
     "stages": "what is learnt, in order; see below",
     "data": "which clips: generated ones for a `network`, files for a `model`; see below",
     "vocabulary": "tokens of the tokenizer, which is learnt from the world's own texts",
