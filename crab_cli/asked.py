@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from crab_cli.output import Output
     from crab_core.batch.worker import WorkerSpec
     from crab_core.engine.session import Model
     from crab_core.progress import Listener
+    from crab_core.types import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +77,14 @@ class Asked:
             masks=self.masks,
             sam2=self.sam2,
         )
+
+
+def answered(model: Model, output: Output, answer: Callable[[], Result]) -> Result:
+    """The result, with what it cost if that was asked for."""
+    if not output.stats:
+        return answer()
+    from crab_core.engine.measuring import measured
+
+    with measured(model) as stats:
+        result = answer()
+    return replace(result, stats=stats.to_dict())

@@ -78,6 +78,8 @@ def infer_many(
     from crab_core.batch.run import Run, Settings
     from crab_core.registry import ENGINES, TASKS, lookup
 
+    if output.stats:
+        raise UsageError(f"--stats is for one clip, got '{source}'", hint="Measure many with: crab bench")
     if out is None:
         raise UsageError(f"'{source}' is many clips, and no folder was given", hint="Say where to: --out DIR")
     lookup(ENGINES, options.engine, kind="engine")

@@ -123,6 +123,9 @@ Sam2 = Annotated[
     ),
 ]
 RequireAudio = Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")]
+StatsFlag = Annotated[
+    bool, typer.Option("--stats", help="Also tell what each part took, tokens a second and peak memory; one clip only.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also say what was chosen and how long it took.")]

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -34,13 +34,14 @@ BOX_COLUMNS = ("time_s", "x0", "y0", "x1", "y1", "label")
 class Output:
     """What a command says. `quiet` drops notes and reasoning, `verbose` adds details, `as_json` prints documents.
 
-    `draws` adds a timeline to events that are shown on a terminal.
+    `draws` adds a timeline to events that are shown on a terminal, `stats` what a result cost to stderr.
     """
 
     quiet: bool = False
     verbose: bool = False
     as_json: bool = False
     draws: bool = False
+    stats: bool = False
     _streamed: Streamed | None = None
 
     def note(self, text: str) -> None:
@@ -93,6 +94,8 @@ class Output:
             self.note(f"{len(result.consistency) - SHOWN_DOUBTS} more contradictions: see 'consistency' with --json")
         spent = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in result.timings_s.items())
         self.detail(f"{result.seconds:.2f} s: {spent}")
+        for line in told_stats(result.stats) if self.stats and result.stats else []:
+            typer.echo(line, err=True)
 
     def _reasoning(self, result: Result) -> None:
         if self._streamed is not None:
@@ -194,3 +197,15 @@ def styled(text: str, style: str, stream: TextIO) -> str:
     """The text in a style, if the stream is a terminal and NO_COLOR is not set."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()
     return text if plain else f"{style}{text}{PLAIN}"
+
+
+def told_stats(stats: Mapping[str, Any]) -> list[str]:
+    """What a result cost, in two lines: seconds by part; tokens and memory."""
+    seconds = ", ".join(f"{part} {spent:.3f} s" for part, spent in stats["seconds"].items())
+    speed = stats["tokens_per_s"]
+    facts = [
+        f"{stats['prompt_tokens']} prompt tokens ({stats['reused_tokens']} reused)",
+        f"{stats['new_tokens']} new tokens" + (f", {speed:.1f} tokens/s" if speed is not None else ""),
+        *(f"peak memory of {device} {bytes_ / 2**20:.0f} MiB" for device, bytes_ in stats["peak_memory_bytes"].items()),
+    ]
+    return [f"stats: {seconds}", f"stats: {', '.join(facts)}"]

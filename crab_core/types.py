@@ -326,7 +326,8 @@ class Request:
 class Result:
     """What a model said of one clip, with everything needed to trust or doubt it.
 
-    `consistency` lists what in it contradicts something else in it, or the sound; empty if nothing was found.
+    `consistency` lists what in it contradicts something else in it, or the sound; empty if nothing was found. `stats`
+    is what it cost, as `crab_core.stats` tells it, if that was asked for.
     """
 
     id: str
@@ -346,6 +347,7 @@ class Result:
     masks: tuple[Mask, ...] = ()
     consistency: tuple[str, ...] = ()
     points: tuple[Point, ...] = ()
+    stats: Mapping[str, Any] = field(default_factory=dict)
     schema: str = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -356,6 +358,8 @@ class Result:
         document["masks"] = [mask.to_dict() for mask in self.masks]
         document["timings_s"] = {stage: round(spent, 4) for stage, spent in self.timings_s.items()}
         document["seconds"] = round(self.seconds, 4)
+        if not self.stats:
+            del document["stats"]
         return {"schema": document.pop("schema"), **document}
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crab_cli import options, options_batch
-from crab_cli.asked import Asked
+from crab_cli.asked import Asked, answered
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.files import planned
@@ -53,6 +53,7 @@ def command(
     engine: options_batch.EngineName = "local",
     address: options_batch.Address = None,
     gpus_per_worker: options_batch.GpusPerWorker = None,
+    stats: options.StatsFlag = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -73,7 +74,7 @@ def command(
       crab infer street.mp4 --task avvp --json > street.json
       crab infer clips --task ave -o results --workers 2
     """
-    output = Output(quiet=quiet, verbose=verbose, as_json=json)
+    output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats)
     request = Request(
         clip,
         task,
@@ -119,7 +120,8 @@ def infer_one(
     tokens = asked.max_new_tokens or task.max_new_tokens
     decoding = Decoding(tokens, asked.temperature, asked.top_p, asked.seed)
     with bars(output) as listen:
-        result = loaded.infer(request, decoding, output.stream(task), on_progress=listen)
+        stream = output.stream(task)
+        result = answered(loaded, output, lambda: loaded.infer(request, decoding, stream, on_progress=listen))
     output.result(result)  # before the files: a full disk must not cost the answer
     for file in files:
         file.write(result, request.clip)

@@ -65,6 +65,7 @@ def command(
     engine: options_batch.EngineName = "local",
     address: options_batch.Address = None,
     gpus_per_worker: options_batch.GpusPerWorker = None,
+    stats: options.StatsFlag = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -83,7 +84,7 @@ def command(
       crab localize street.mp4 -o labels -f srt -f elan
       crab localize band.mp4 --task ave --where --at 2.5,4
     """
-    output = Output(quiet=quiet, verbose=verbose, as_json=json, draws=True)
+    output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats, draws=True)
     request = Request(
         clip,
         task,

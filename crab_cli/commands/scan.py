@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crab_cli import options, options_batch
-from crab_cli.asked import Asked
+from crab_cli.asked import Asked, answered
 from crab_cli.bars import bars, spinner
 from crab_cli.commands.localize import seconds
 from crab_cli.files import Target, planned
@@ -47,6 +47,7 @@ def command(
     ] = None,
     preview: Annotated[bool, typer.Option("--preview", help="With --out: also one sheet of pictures.")] = False,
     overwrite: options_batch.Overwrite = False,
+    stats: options.StatsFlag = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -62,7 +63,7 @@ def command(
       crab scan street.mp4 --json > street.json
       crab scan band.mp4 -o scan -f all --preview
     """
-    output = Output(quiet=quiet, verbose=verbose, as_json=json, draws=True)
+    output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats, draws=True)
     request = Request(clip, "avvp", None, audio, at_s=seconds(at), window_s=window, stride_s=stride)
     asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory)
     _scan(request, asked, out, formats, preview, overwrite, output)
@@ -94,7 +95,7 @@ def _scan(
     with spinner(output, f"loading {folder.name}") as listen:
         loaded = asked.load(listen)
     with bars(output) as listen:
-        result = scan(Seen(loaded, request), request, asked.seed, listen)
+        result = answered(loaded, output, lambda: scan(Seen(loaded, request), request, asked.seed, listen))
     output.result(result)
     for file in events:
         file.write(result, request.clip)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from crab_cli import options, options_batch
-from crab_cli.asked import Asked
+from crab_cli.asked import Asked, answered
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.commands.infer import refuse_silence
@@ -73,6 +73,7 @@ def command(
     batch: options_batch.Batch = None,
     decoders: options_batch.Decoders = 2,
     shard: options_batch.Shard = None,
+    stats: options.StatsFlag = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -95,7 +96,7 @@ def command(
       crab segment band.mp4 --masks sam2 --every 5 --track 0.2 -o masks -f mp4
       crab segment band.mp4 --expr "the object making the loudest sound" --at 2.5,4
     """
-    output = Output(quiet=quiet, verbose=verbose, as_json=json)
+    output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats)
     name = _task(task, expr, semantic)
     _check_track(track)
     request = Request(
@@ -148,7 +149,8 @@ def _segment_one(
         loaded = asked.load(listen)
     decoding = Decoding(asked.max_new_tokens or task.max_new_tokens, 0.0, 1.0, asked.seed)
     with bars(output) as listen:
-        result = loaded.infer(request, decoding, output.stream(task), on_progress=listen)
+        stream = output.stream(task)
+        result = answered(loaded, output, lambda: loaded.infer(request, decoding, stream, on_progress=listen))
     output.result(result)
     with bars(output) as listen:
         notes = files.write(result, request, found, listen)

@@ -6,6 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crab_core.stats import part
+
+# the parts of an answer that stages belong to, as `crab_core.stats` names them; a network tells them apart further
+PARTS = {"probe": "media", "decode": "media", "encode": "encode", "generate": "prefill", "masks": "mask"}
+
 
 class Stopwatch:
     """Seconds by stage; `stage` is the one that runs or, after an exception, the one that failed.
@@ -24,6 +29,7 @@ class Stopwatch:
         self.stage = stage
         began = time.perf_counter()
         try:
-            yield
+            with part(PARTS.get(stage, "other")):
+                yield
         finally:
             self.spent_s[stage] = self.spent_s.get(stage, 0.0) + time.perf_counter() - began

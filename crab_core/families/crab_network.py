@@ -20,8 +20,10 @@ from crab_core.families._base import Encoded, Generated, OnText, Span
 from crab_core.families.crab_masks import capability_for, drawn, kept_states, shared_capability
 from crab_core.families.crab_prefix import Memory, begun
 from crab_core.families.crab_text import Chat, Teller
+from crab_core.families.pace import pace, tell_counts
 from crab_core.nn.filterbank import SAMPLE_RATE_HZ, filter_bank
 from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
+from crab_core.stats import part
 from crab_core.types import Clip, Decoding, Medium, Prompt, View
 
 if TYPE_CHECKING:
@@ -177,7 +179,8 @@ class CrabNetwork:
         waveform = torch.from_numpy(clip.waveform)
         waveform = torch.nn.functional.pad(waveform, (0, max(0, sum(lengths) - len(waveform))))
         segments = waveform[: sum(lengths)].split(lengths)
-        return filter_bank(torch.nn.utils.rnn.pad_sequence(list(segments), batch_first=True)).to(self._like)
+        with part("fbank"):
+            return filter_bank(torch.nn.utils.rnn.pad_sequence(list(segments), batch_first=True)).to(self._like)
 
     @property
     def _like(self) -> torch.Tensor:
@@ -204,12 +207,14 @@ class CrabNetwork:
             config = self._generation(decoding, spliced)
             with alone as cache, kept_states(self.model, capability) as states:
                 written = self._written(spliced, config, decoding.seed, on_text, cache)
-        return [
+        texts = [
             self._generated(
                 row, found, self._drawn(one, row, [state[index] for state in states]), decoding.max_new_tokens
             )
             for index, (one, row, found) in enumerate(zip(encoded, written, spliced.stretches, strict=True))
         ]
+        tell_counts(texts, memory.reused if memory is not None else 0)
+        return texts
 
     def _written(
         self,
@@ -228,7 +233,7 @@ class CrabNetwork:
                 attention_mask=spliced.attention_mask,
                 past_key_values=cache,
                 generation_config=config,
-                streamer=Teller(self.chat, on_text) if on_text is not None else None,
+                streamer=pace(Teller(self.chat, on_text) if on_text is not None else None),
             )
         return written.tolist()
 
@@ -237,7 +242,8 @@ class CrabNetwork:
         if not one.capability:
             return {}
         ids = written[: written.index(self.chat.end_id)] if self.chat.end_id in written else written
-        return {**drawn(self.model, one, ids, states, self.chat.mask_ids)}
+        with part("mask"):
+            return {**drawn(self.model, one, ids, states, self.chat.mask_ids)}
 
     def _generation(self, decoding: Decoding, spliced: Spliced) -> GenerationConfig:
         """transformers' settings; the new tokens end where the LLM's positions do."""

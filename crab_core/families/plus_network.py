@@ -15,6 +15,7 @@ import torch
 from crab_core.errors import ModelError, UsageError
 from crab_core.families._base import Encoded, Generated, OnText, Span
 from crab_core.families.crab_text import Teller
+from crab_core.families.pace import pace, tell_counts
 from crab_core.families.plus_sights import PlusEncoded, Sights
 from crab_core.families.plus_text import PlusChat
 from crab_core.families.plus_view import step_s, view_of
@@ -139,15 +140,18 @@ class PlusNetwork:
             spliced, stands = self.spliced(encoded, [self.chat.prompt_ids(prompt) for prompt in prompts])
             asked = self._allowed(decoding, spliced.embeds.shape[1])
             teller = Teller(self.chat, on_text) if on_text is not None else None
-            heard = None if teller is None else lambda told: teller.put(torch.tensor(told))
+            listener = pace(teller)
+            heard = None if listener is None else lambda told: listener.put(torch.tensor(told))
             args = (spliced.embeds, spliced.attention_mask, stands, asked, self.chat.end_ids)
             written = write(self.model, *args, heard)
         if teller is not None:
             teller.end()
-        return [
+        texts = [
             self._generated(row, one, decoding.max_new_tokens)
             for row, one in zip(written, spliced.stretches, strict=True)
         ]
+        tell_counts(texts)
+        return texts
 
     def _allowed(self, decoding: Decoding, length: int) -> Decoding:
         """The decoding with as many new tokens as the positions leave."""
