@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from conftest import Crab
 from fake_family import FakeFamily
+
+if TYPE_CHECKING:
+    from conftest import Crab
 
 ASK = {
     "infer": ("Which is first?",),

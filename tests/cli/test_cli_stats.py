@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Crab
 from tiny_crab import write_tiny
 
 from crab_core.types import Result
+
+if TYPE_CHECKING:
+    from conftest import Crab
 
 COMMANDS = [["infer", "CLIP", "what?"], ["localize", "CLIP"]]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "clips" / "00000.mp4"

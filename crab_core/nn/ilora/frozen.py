@@ -61,7 +61,10 @@ def add_update(result: torch.Tensor, weighed: torch.Tensor, up: torch.Tensor, sc
     """
     if torch.is_grad_enabled() or result.dtype != up.dtype or not result.is_contiguous():
         return torch.add(result, F.linear(weighed, up).to(result.dtype), alpha=scaling)
-    result.view(-1, len(up)).addmm_(weighed.view(-1, weighed.shape[-1]), up.t(), alpha=scaling)
+    if weighed.numel() == up.shape[1]:  # one row: a product with a vector has less to prepare
+        result.view(-1).addmv_(up, weighed.view(-1), alpha=scaling)
+    else:
+        result.view(-1, len(up)).addmm_(weighed.view(-1, weighed.shape[-1]), up.t(), alpha=scaling)
     return result
 
 
