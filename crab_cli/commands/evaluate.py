@@ -197,6 +197,7 @@ def _journal(out: Path, model: Model, task: str, data: Path, root: Path, split: 
             "model": {name: fact.sha256 for name, fact in sorted(model.header.files.items())},
             "profile": model.header.profile,
             "precision": [precision.device, precision.dtype, precision.quantize],
+            "masker": None if model.masker is None else model.masker.name,
         },
     )
 

@@ -29,6 +29,8 @@ def command(
         str | None,
         typer.Option("--at", metavar="SECONDS", help="Boxes and masks at these times, as 2.5,4, not once an event."),
     ] = None,
+    masks: options.Masks = "auto",
+    sam2: options.Sam2 = None,
     window: options.Window = None,
     stride: options.Stride = None,
     audio: options.Audio = None,
@@ -55,7 +57,8 @@ def command(
     """Tell everything of a clip: a caption, its events, and boxes and masks of what sounds.
 
     The clip is looked at once; events choose the times of boxes and masks. What the model has not learnt is left out,
-    and notes say so. The whole is one JSON document with --json, and files with --out.
+    and notes say so. --masks sam2 draws masks of what the boxes show. The whole is one JSON document with --json, and
+    files with --out.
 
     \b
     Examples:
@@ -65,7 +68,7 @@ def command(
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats, draws=True)
     request = Request(clip, "avvp", None, audio, at_s=seconds(at), window_s=window, stride_s=stride)
-    asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory)
+    asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory, masks, sam2)
     _scan(request, asked, out, formats, preview, overwrite, output)
 
 
@@ -78,9 +81,11 @@ def _scan(
     overwrite: bool,
     output: Output,
 ) -> None:
+    from crab_core.engine.drawing import check_source
     from crab_core.engine.moments import moments_of
     from crab_core.media import probe
 
+    check_source(asked.masks, asked.sam2)
     folder = asked.folder()
     found = probe(request.clip, request.audio_path)
     if not (found.has_video or found.has_audio):

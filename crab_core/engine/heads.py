@@ -17,7 +17,7 @@ from crab_core.engine.heads_maps import MEDIA, by_kind, by_router, by_second, he
 from crab_core.engine.heads_report import Ablation, HeadReport, alike_of
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
 from crab_core.engine.memory import memory_told
-from crab_core.engine.moments import look_at, moments_of
+from crab_core.engine.moments import answer_at_moments, look_at, moments_of
 from crab_core.engine.stopwatch import Stopwatch
 from crab_core.errors import ModelError, UsageError
 from crab_core.families._base import HeadsNetwork
@@ -174,7 +174,7 @@ def capture_heads(
     if task.moment is None:
         result = seen.read(request, task, generated, decoding, watch)
     else:
-        result = seen.answer(request, decoding, None, watch)  # with its boxes and masks
+        result = answer_at_moments(seen, request, task, decoding, None, watch, own_masks=True)  # with its boxes
     written = written_tokens(inside.pieces(generated.token_ids))
     before = prompt_tokens(generated.spans, inside.prompt_pieces(prompt), request.question)
     shares = routes.weights.mean(0)  # (T, H)

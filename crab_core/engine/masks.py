@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 NOTHING_LABEL = "nothing"
+HEAT_PX = 64  # a finer grid of likelihoods is made coarser: a result may hold thousands
 
 
 def masks_of(
@@ -49,7 +50,10 @@ def binary_mask(logits: Floats, label: str, at_s: float, size: tuple[int, int]) 
     inside = large > 0
     if is_nothing(label):  # the words decide: a decoder that learnt things draws something even of nothing
         return empty_mask(at_s, size)
-    heat = heat_of(np.rint(255 / (1 + np.exp(-logits.clip(-30, 30)))).astype(np.uint8))
+    coarse = logits
+    if max(logits.shape) > HEAT_PX:
+        coarse = cv2.resize(logits, (HEAT_PX, HEAT_PX), interpolation=cv2.INTER_AREA)
+    heat = heat_of(np.rint(255 / (1 + np.exp(-coarse.clip(-30, 30)))).astype(np.uint8))
     score = float((1 / (1 + np.exp(-large[inside]))).mean()) if inside.any() else 0.0
     return replace(Mask.of(label, at_s, inside, round(score, 4)), heat=heat)
 

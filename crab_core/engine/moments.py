@@ -21,6 +21,7 @@ from crab_core.errors import UsageError
 from crab_core.families._base import MASK_LOGITS, MaskNetwork
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.tasks.pictures import at_second, is_nothing, ordinal
+from crab_core.tasks.wording import is_plus
 from crab_core.types import Answer, AudioState, Box, Canvas, Decoding, Mask, Point, Prompt, Request, Result, View
 
 if TYPE_CHECKING:
@@ -115,23 +116,27 @@ def answer_at_moments(
     on_text: OnText | None,
     watch: Stopwatch,
     on_progress: Listener = ignore,
+    *,
+    own_masks: bool = False,
 ) -> Result:
     """One result of all moments of a request: boxes and masks with their times, answers and texts one after another.
 
-    Raises UsageError for times beyond the clip, and what a single answer raises.
+    With `own_masks` no masker is asked, only the network. Raises UsageError for times beyond the clip, ModelError for
+    masks that nobody draws, and what a single answer raises.
     """
-    began = time.perf_counter()
+    began, header = time.perf_counter(), seen.model.header
     duration_s = seen.probe(task, watch).duration_s
     with watch("check"):
         times_s = moments_of(request, duration_s)
         check_tracking(request, duration_s)
-        drawing = drawing_for(seen.model.header, seen.model.masker, request, task)
+        drawing = None if own_masks else drawing_for(header, seen.model.masker, request, task)
     asks = task if drawing is None else drawing.asks
     asked = replace(request, task=asks.name, question=request.question if asks.needs_question else None)
+    draws = drawing is None and not is_plus(header.profile)
     found = []
     for done, at_s in enumerate(times_s):
         on_progress(Progress("moments", done, len(times_s), "moments", f"at {at_s:g} s"))
-        one = _ask(seen, asked, asks, decoding, on_text if len(times_s) == 1 else None, watch, at_s, drawing is None)
+        one = _ask(seen, asked, asks, decoding, on_text if len(times_s) == 1 else None, watch, at_s, draws)
         if drawing is not None:
             until_s = times_s[done + 1] if done + 1 < len(times_s) else max(duration_s, at_s)
             with watch("masks"), memory_told(f"drawing masks of '{request.clip}'"):

@@ -77,11 +77,11 @@ def load(
     backend = choose(device, dtype, header.quantized if quantize == "none" else quantize)
     if backend.precision.quantize != "none" and backend.precision.device == "cpu":
         on_progress(Note(f"{backend.precision.quantize} on a CPU saves memory, not time", seen=True))
+    masker = masker_for(header, masks, sam2, backend.precision)
     check_fits(folder, backend.precision, family, most)
     limit_gpu(backend.precision.device, most)
     with memory_told(f"loading the model '{header.name}'"):
         network = family.load(folder, backend.precision)
-        masker = masker_for(header, masks, sam2, backend.precision)
     on_progress(Progress("load", 1, 1, "models", header.name))
     on_progress(Note(f"model '{header.name}' on {backend.why}"))
     return Model(header.name, header, network, backend.precision, backend.why, time.perf_counter() - began, masker)

@@ -52,3 +52,9 @@ def test_masks_of_crab_plus_are_drawn_by_sam2(crab: Callable[..., Any], files: d
     assert json.loads(said.out)["masks"][0]["rle"]["size"] == [24, 32]
     refused = crab(*words, "--masks", "own")
     assert refused.code == 4 and "draws no masks of its own" in refused.err
+
+
+def test_heads_of_a_mask_task_need_no_sam2(crab: Callable[..., Any], files: dict[str, Path], tmp_path: Path) -> None:
+    words = ("visualize-heads", files["clip"], "--task", "s4", "--model", files["model"], "--max-new-tokens", "4")
+    said = crab(*words, "-o", tmp_path / "heads")
+    assert said.code == 0, said.err

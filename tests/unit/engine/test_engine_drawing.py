@@ -12,6 +12,7 @@ from fake_family import FakeFamily, write_model
 
 from crab_core.engine.checks import check_able
 from crab_core.engine.drawing import tracked_times
+from crab_core.engine.masks import binary_mask
 from crab_core.engine.scan import scan
 from crab_core.engine.session import Model, Seen, load
 from crab_core.errors import ModelError, UsageError
@@ -185,3 +186,12 @@ def test_tracked_times_stay_before_the_next() -> None:
 def test_what_a_model_knows_is_not_changed_by_a_masker(plain: Model) -> None:
     with pytest.raises(ModelError):
         check_able(plain.header, TASKS["emotion"].load())
+
+
+def test_fine_logits_make_a_coarse_heat_map() -> None:
+    fine = np.full((256, 256), -9.0, np.float32)
+    fine[:, 128:] = 9.0
+    mask = binary_mask(fine, "dog", 0.0, (32, 24))
+    assert mask.likelihood is not None and mask.likelihood.shape == (64, 64)
+    assert mask.likelihood[:, :30].max() == 0 and mask.likelihood[:, 34:].min() == 255
+    assert mask.box == (16, 0, 32, 24)
