@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from crab_cli.launch import launch
 from crab_cli.output import Output
 from crab_core.errors import UsageError
 
+if TYPE_CHECKING:
+    from crab_core.train.settings import TrainSettings
+
+PLAN = ("stage", "kind", "steps", "batch", "rate", "learn", "memory", "least time")
 RESUMES = ("auto", "never")
 
 
@@ -43,7 +47,9 @@ def command(
         ),
     ] = "auto",
     no_resume: Annotated[bool, typer.Option("--no-resume", help="The same as --resume never.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings and show the stages only.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the stages will take, and train nothing.")
+    ] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -68,8 +74,7 @@ def command(
         overrides = [*overrides, f"data.cache={json.dumps(str(cache))}"]
     settings = load_config(TrainSettings, config, overrides)
     if dry_run:
-        columns = ("stage", "kind", "steps", "batch", "rate")
-        output.rows(columns, [(s.name, s.kind, str(s.steps), str(s.batch), f"{s.rate:g}") for s in settings.stages])
+        _show_plan(settings, output)
         return
 
     place = out or Path("runs") / config.stem
@@ -86,3 +91,21 @@ def command(
     with bars(output, lines=True) as listen:
         folder = run(config, overrides, out=place, resume=goes_on, on_progress=listen)
     typer.echo(folder)
+
+
+def _show_plan(settings: TrainSettings, output: Output) -> None:
+    """One row a stage, and the sums below it as notes."""
+    from crab_core.engine.memory import amount
+    from crab_core.train.estimate import plans
+    from crab_core.train.reports import clock
+
+    found = plans(settings)
+    rows = [
+        (one.stage.name, one.stage.kind, str(one.stage.until or one.stage.steps), str(one.stage.batch))
+        + (f"{one.stage.rate:g}", f"{one.learning / 1e6:.3g} M", amount(one.memory))
+        + ("" if one.least_s is None else clock(one.least_s),)
+        for one in found
+    ]
+    output.rows(PLAN, rows)
+    steps = sum(one.stage.until or one.stage.steps for one in found)
+    output.note(f"{steps} steps; memory and time are estimates, the time without decoding and encoding of media")

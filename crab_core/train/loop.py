@@ -21,6 +21,7 @@ from crab_core.progress import Listener, Note, ignore
 from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.features import Features, encode_pool, project
 from crab_core.train.pool import Pool, PoolPlan, open_pool
+from crab_core.train.reports import Tracker
 from crab_core.train.settings import Stage, TrainSettings, WorldData
 from crab_core.train.targets import THINGS, DenseTargets, dense_targets
 from crab_core.train.trainer import StageLoop, Work
@@ -53,6 +54,7 @@ def _from_files(settings: TrainSettings, out: Path, resume: bool, on_progress: L
     from crab_core.train.file_run import FileTraining
     from crab_core.train.processes import joined
     from crab_core.train.record import check_same_run, data_hash, write_run
+    from crab_core.train.tracking import trackers_of
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -62,7 +64,8 @@ def _from_files(settings: TrainSettings, out: Path, resume: bool, on_progress: L
         group.wait()
         if group.is_first:
             write_run(out, settings, data_hash(settings))
-        return FileTraining(settings, out, resume, listener, group).finish()
+        trackers = trackers_of(settings, out) if group.is_first else []
+        return FileTraining(settings, out, resume, listener, group, trackers).finish()
 
 
 @dataclass
@@ -133,6 +136,7 @@ class Training:
             offset=self.offset(stage),
             seed=self.settings.seed,
             on_progress=self.on_progress,
+            trackers=self.trackers,
         )
         write(self.stage_folder(stage), loop.run(resume=self.resume))
 
@@ -140,6 +144,13 @@ class Training:
         """How many steps the stages before this one have."""
         before = self.settings.stages[: self.settings.stages.index(stage)]
         return sum(one.until or one.steps for one in before)
+
+    @cached_property
+    def trackers(self) -> list[Tracker]:
+        """Where the curve goes beside the model folders."""
+        from crab_core.train.tracking import trackers_of
+
+        return trackers_of(self.settings, self.out)
 
     @property
     def checkpoints(self) -> Checkpoints:

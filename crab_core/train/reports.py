@@ -19,10 +19,16 @@ class Reports:
     """
 
     def __init__(
-        self, stage: str, steps: int, every: int, on_progress: Listener, trackers: Sequence[Tracker] = ()
+        self,
+        stage: str,
+        steps: int,
+        every: int,
+        on_progress: Listener,
+        trackers: Sequence[Tracker] = (),
+        offset: int = 0,
     ) -> None:
         self.stage, self.steps, self.every, self.on_progress = stage, steps, every, on_progress
-        self.trackers = trackers
+        self.trackers, self.offset = trackers, offset
         self.curve: list[dict[str, float]] = []
         self._values: dict[str, list[float]] = {}
         self._last: dict[str, float] = {}
@@ -50,7 +56,7 @@ class Reports:
         self.curve.append({**means, **self._last, "step": done})
         self._values = {}
         for tracker in self.trackers:
-            tracker(self.stage, done, self.curve[-1])
+            tracker(self.stage, self.offset + done, self.curve[-1])
         shown = {name: value for name, value in {**means, **self._last}.items() if name != NORM}
         words = [f"{name} {value:.4g}" for name, value in shown.items()]
         self.on_progress(Progress(self.stage, done, self.steps, "steps", " ".join([*words, *self._speed(done)])))

@@ -69,7 +69,9 @@ class StageLoop:
     def __post_init__(self) -> None:
         stage = self.stage
         self.end = stage.until or stage.steps
-        self.reports = Reports(stage.name, self.end, max(1, min(50, stage.steps // 5)), self.on_progress, self.trackers)
+        self.reports = Reports(
+            stage.name, self.end, max(1, min(50, stage.steps // 5)), self.on_progress, self.trackers, self.offset
+        )
         self.optimizer = make_optimizer(
             self.work.module, stage.optimizer, stage.rate, stage.matrix_rate, stage.weight_decay
         )

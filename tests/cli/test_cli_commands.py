@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -87,7 +88,11 @@ def test_a_run_lives_in_runs_unless_told(crab, training, tmp_path: Path) -> None
 def test_a_dry_run_shows_the_stages_and_trains_nothing(crab, training, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SETTINGS)
     said = crab("train", tmp_path / "tiny.yaml", "--dry-run", "--set", "stages.0.steps=7")
-    assert said.out == "see\tvisual\t7\t16\t0.001\ntalk\tlanguage\t20\t16\t0.0003\n"
+    see, talk = (line.split("\t") for line in said.out.splitlines())
+    assert see[:5] == ["see", "visual", "7", "16", "0.001"] and talk[:5] == ["talk", "language", "20", "16", "0.0003"]
+    assert re.fullmatch(r"[\d.]+ M", see[5]) and re.fullmatch(r"[\d.]+ [GM]iB", see[6]) and see[7] == ""
+    assert re.fullmatch(r"(\d+:)?\d+:\d\d", talk[7]), "only the LLM's time is estimated"
+    assert float(talk[5].split()[0]) > float(see[5].split()[0]) and "27 steps" in said.err
     assert training == []
 
 

@@ -163,3 +163,51 @@ def test_records_of_av_uie_are_learnt_from(crab, config: Path, tmp_path: Path, c
 def test_what_cannot_be_is_told(crab, config: Path, tmp_path: Path, change: str, message: str) -> None:
     said = crab("train", config, "-o", tmp_path / "run", "--set", change)
     assert said.code in (2, 4) and message in said.err, said.err
+
+
+def plan(crab, config: Path, *changes: str) -> list[str]:
+    said = crab("train", config, "--dry-run", *(f"--set={change}" for change in changes))
+    assert said.code == 0, said.err
+    return said.out.rstrip("\n").split("\t")
+
+
+def test_a_dry_run_tells_what_a_run_on_files_takes(crab, config: Path, tmp_path: Path, tiny: Path) -> None:
+    name, kind, steps, batch, _, learning, memory, least = plan(crab, config)
+    assert (name, kind, steps, batch) == ("tune", "language", "3", "3")
+    tensors = load_file(tiny / "model.safetensors")
+    counted = sum(one.numel() for key, one in tensors.items() if "ilora" in key or key.startswith("al_projector"))
+    assert learning == f"{counted / 1e6:.3g} M"
+    assert memory.endswith("iB") and ":" in least
+    assert not Path("runs").joinpath("run").exists()
+
+    def mib(*changes: str) -> float:
+        return float(plan(crab, config, *changes)[6].split()[0])
+
+    assert mib("stages.0.batch=300") > 50 * mib("stages.0.batch=3")
+    assert mib("stages.0.batch=300", "stages.0.accumulate=100") == mib("stages.0.batch=3")
+    assert mib("stages.0.batch=300", "checkpointing=true") < mib("stages.0.batch=300")
+
+
+def test_a_dry_run_of_a_large_model_reads_no_weights(crab, config: Path, tmp_path: Path) -> None:
+    """The published sizes of Crab-7B in a header: QLoRA at one row of ten frames and ten seconds."""
+    from crab_core.weights.folder import Header, write_folder
+
+    wide = {"layers": 2, "hidden": 768, "heads": 12, "ffn": 3072, "queries": 32, "out_width": 4096}
+    llama = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 11008}
+    document = {
+        "visual": {"kind": "clip", "options": {}},
+        "audio": {"kind": "beats", "options": {}},
+        "vl": {**wide, "encoder_width": 1024},
+        "al": {**wide, "encoder_width": 768},
+        "llm": {**llama, "vocab_size": 32017, "max_position_embeddings": 4096},
+        "ilora": {"heads": 3, "rank": 8, "alpha": 16.0},
+    }
+    folder = tmp_path / "large"
+    write_folder(folder, Header(name="large", family="crab", config=document, licence="none"), {})
+    qlora = ("quantize=4bit", "precision=bf16", "checkpointing=true", "stages.0.batch=1", "stages.0.train=[ilora]")
+    row = plan(crab, config, f"model={folder}", *qlora)
+    memory = float(row[6].split()[0])
+    assert row[5] == "45.2 M"  # 32 (4 (8 + 3 + 24) 4096 + 2 ((8 + 3) 4096 + 24 11008) + (8 + 3) 11008 + 24 4096)
+    assert 4 < memory < 8 and row[6].endswith("GiB"), row
+    exact = plan(crab, config, f"model={folder}", *qlora[1:])
+    assert float(exact[6].split()[0]) > 13

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,8 +19,9 @@ import torch
 from safetensors.torch import load_file
 from tiny_crab import write_tiny
 
-from crab_core.errors import UsageError
+from crab_core.errors import Diverged, InputError, UsageError
 from crab_core.media import write_video
+from crab_core.progress import Note, Progress
 from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.loop import run
 from crab_core.weights.folder import read_header, sha256_of, verify
@@ -139,6 +141,40 @@ def test_rows_of_about_the_same_length_share_a_step() -> None:
     assert sorted(apart.ravel()) == lengths, "every row once before any comes again"
     assert sorted(together.ravel()) == lengths
     assert np.ptp(together, axis=1).mean() < np.ptp(apart, axis=1).mean() / 4
+
+
+def test_a_loss_that_is_no_number_names_the_texts_and_the_last_good_checkpoint(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"loss is nan at step \d of stage 'tune', in the batch of \d\.mp4") as caught:
+        run(config, ["stages.0.rate=1e30", "stages.0.warmup=0", "stages.0.train=[llm]"], out=tmp_path / "run")
+    last = Checkpoints(tmp_path / "run").steps()[-1]
+    assert f"The last good checkpoint is '{tmp_path / 'run'}/step-{last}'" in str(caught.value.hint)
+
+
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(config: Path, plain: Path, tmp_path: Path) -> None:
+    def at_step_four(told: Progress | Note) -> None:
+        if isinstance(told, Progress) and told.done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, out=tmp_path / "run", on_progress=at_step_four)
+    assert Checkpoints(tmp_path / "run").steps() == [3]
+    run(config, out=tmp_path / "run")
+    one, other = (sha256_of(out / "model/model.safetensors") for out in (plain, tmp_path / "run"))
+    assert one == other
+
+
+def test_data_that_vanish_in_the_middle_end_the_run_with_what_is_missing(config: Path, tmp_path: Path) -> None:
+    shutil.copytree(config.parent, tmp_path / "data")
+
+    def at_step_two(told: Progress | Note) -> None:
+        if isinstance(told, Progress) and told.done == 2:
+            for clip in (tmp_path / "data").glob("*.mp4"):
+                clip.unlink()
+
+    data = f"data={{files: [{tmp_path / 'data/lines.jsonl'}], workers: 0}}"
+    with pytest.raises(InputError, match="of 2 clips cannot be used, more than 10%; the last: no such file"):
+        run(config, [data], out=tmp_path / "run", on_progress=at_step_two)
+    assert Checkpoints(tmp_path / "run").steps() == [2]
 
 
 def start(config: Path, out: Path) -> int:
