@@ -10,19 +10,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 
 from crab_core.engine.device import choose
 from crab_core.engine.resolve import folder_of
+from crab_core.errors import UsageError
 from crab_core.nn.crab import CrabModel
-from crab_core.nn.crab_config import CrabConfig
+from crab_core.nn.crab_config import CrabConfig, ILoraConfig
+from crab_core.nn.plus import PlusModel
+from crab_core.nn.plus_config import PlusConfig
 from crab_core.nn.stored import without_weights
 from crab_core.train.file_data import read_lessons
 from crab_core.train.lessons import Lesson
-from crab_core.train.network import add_ilora, only_train
+from crab_core.train.network import only_train
 from crab_core.train.settings import FileData, Stage, TrainSettings
-from crab_core.train.start import config_of
+from crab_core.train.start import LEARN, no_network
 from crab_core.weights.folder import read_header
 from crab_core.weights.quantize import linears
 
@@ -30,6 +34,7 @@ OPTIMIZER_BYTES = {"adamw": 8.0, "muon": 8.0, "adamw8bit": 2.0, "paged-adamw8bit
 PACKED_BYTES = {"4bit": 0.53, "8bit": 1.01}  # with the scales
 WIDTHS, INNER = 9, 4  # values that a layer keeps of a token: in widths, and in widths of its inner layer
 LETTERS_A_TOKEN, PROMPT_TOKENS, WORLD_TOKENS = 3.5, 40, 60  # of text; of a generated text with its prompt
+PLUS_TOKEN_PX, PLUS_SOUND_TOKENS = 28, 25  # pixels a side of a token of sight, and tokens of a second of sound (Crab+)
 PRODUCT, LOOK_S = 512, 0.3  # side of the matrices of the measurement, and its length
 
 
@@ -50,36 +55,46 @@ def plans(settings: TrainSettings) -> list[Plan]:
     for stage in settings.stages:
         if stage.ilora is not None and model.config.ilora is None:
             with torch.device("meta"):
-                add_ilora(model, stage.ilora)
+                model.add_ilora(ILoraConfig(**stage.ilora))
         learning = only_train(model, stage.train)
         if isinstance(settings.data, FileData):
-            lessons = _lessons(settings, stage, model.config)
-        tokens = _tokens_of_row(model.config, stage, lessons)
+            lessons = read_lessons(settings.data, stage.tasks, 1, stage.samples, lambda task, seconds: 1.0)
+        tokens = _tokens_of_row(model, stage, lessons)
         memory = _memory(settings, model, stage, learning, tokens)
         least_s = None if stage.kind != "language" else _least_s(settings, model, stage, learning, tokens)
         found.append(Plan(stage, learning, memory, least_s))
     return found
 
 
-def _network(settings: TrainSettings) -> CrabModel:
+def _network(settings: TrainSettings) -> CrabModel | PlusModel:
     """The network without weights."""
     if settings.network is not None:
         llm = {**settings.network["llm"], "vocab_size": settings.vocabulary}
-        config = CrabConfig.from_dict({**settings.network, "llm": llm})
-    else:
-        folder = folder_of(settings.model)
-        config = config_of(read_header(folder), folder)
-    with without_weights():
-        return CrabModel(config)
+        with without_weights():
+            return CrabModel(CrabConfig.from_dict({**settings.network, "llm": llm}))
+    folder = folder_of(settings.model)
+    header = read_header(folder)
+    if header.family not in LEARN:
+        raise UsageError(f"a model of the family '{header.family}' cannot be trained", hint=f"Use {', '.join(LEARN)}.")
+    try:
+        with without_weights():
+            if header.family == "crab":
+                return CrabModel(CrabConfig.from_dict(header.config))
+            return PlusModel(PlusConfig.from_dict(header.config))
+    except (ValueError, TypeError) as err:
+        raise no_network(folder, err) from err
 
 
-def _lessons(settings: TrainSettings, stage: Stage, config: CrabConfig) -> list[Lesson]:
-    assert isinstance(settings.data, FileData)
-    return read_lessons(settings.data, stage.tasks, config.media.box_px, stage.samples, lambda task, seconds: 1.0)
+def _media_tokens(model: CrabModel | PlusModel) -> float:
+    if isinstance(model, PlusModel):
+        media = model.config.media
+        return media.frames / 2 * (media.frame_px / PLUS_TOKEN_PX) ** 2 + media.frames * PLUS_SOUND_TOKENS
+    config = model.config
+    return config.media.seconds * (config.vl.queries + config.al.queries)
 
 
-def _tokens_of_row(config: CrabConfig, stage: Stage, lessons: Sequence[Lesson] | None) -> float:
-    media = config.media.seconds * (config.vl.queries + config.al.queries)
+def _tokens_of_row(model: CrabModel | PlusModel, stage: Stage, lessons: Sequence[Lesson] | None) -> float:
+    media = _media_tokens(model)
     if lessons is None:
         return media + stage.samples * WORLD_TOKENS
     texts = sum(len(one.texts) for one in lessons)
@@ -87,14 +102,18 @@ def _tokens_of_row(config: CrabConfig, stage: Stage, lessons: Sequence[Lesson] |
     return media + (letters / LETTERS_A_TOKEN + texts * PROMPT_TOKENS) / len(lessons)
 
 
-def _memory(settings: TrainSettings, model: CrabModel, stage: Stage, learning: int, tokens: float) -> int:
+def _decoder(model: CrabModel | PlusModel) -> Any:
+    return model.text if isinstance(model, PlusModel) else model.llm
+
+
+def _memory(settings: TrainSettings, model: CrabModel | PlusModel, stage: Stage, learning: int, tokens: float) -> int:
     each = 4 if settings.precision == "fp32" else 2
     total = sum(one.numel() for one in model.parameters())
-    packed = sum(place.linear.weight.numel() for place in linears(model.llm)) if settings.quantize != "none" else 0
-    packed -= sum(one.numel() for name, one in model.llm.named_parameters() if ".ilora_" in name) if packed else 0
+    decoder = _decoder(model)
+    packed = sum(place.linear.weight.numel() for place in linears(decoder)) if settings.quantize != "none" else 0
     weights = (total - packed - learning) * each + packed * PACKED_BYTES.get(settings.quantize, 0.0)
     learnt = learning * (4 + 4 + OPTIMIZER_BYTES[stage.optimizer])  # float32, gradient, state
-    llm = model.llm.config
+    llm = decoder.config
     a_layer = (WIDTHS * llm.hidden_size + INNER * llm.intermediate_size) * each
     layers = llm.num_hidden_layers
     kept = a_layer + layers * llm.hidden_size * each if settings.checkpointing else layers * a_layer
@@ -102,9 +121,11 @@ def _memory(settings: TrainSettings, model: CrabModel, stage: Stage, learning: i
     return int(weights + learnt + rows * tokens * kept)
 
 
-def _least_s(settings: TrainSettings, model: CrabModel, stage: Stage, learning: int, tokens: float) -> float:
+def _least_s(
+    settings: TrainSettings, model: CrabModel | PlusModel, stage: Stage, learning: int, tokens: float
+) -> float:
     """Two operations a parameter and token forward, two backward, two for what learns, two to compute again."""
-    read = sum(one.numel() for name, one in model.llm.named_parameters() if "embed_tokens" not in name)
+    read = sum(one.numel() for name, one in _decoder(model).named_parameters() if "embed_tokens" not in name)
     operations = (4 + 2 * settings.checkpointing) * read + 2 * min(learning, read)
     steps = stage.until or stage.steps
     return steps * stage.batch * tokens * operations / _speed(settings.device, settings.precision)

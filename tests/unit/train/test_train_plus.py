@@ -12,16 +12,19 @@ import torch
 from safetensors.torch import load_file
 from tiny_plus import write_plus
 
+from crab_core.config import load_config
 from crab_core.engine.session import load
 from crab_core.errors import UsageError
 from crab_core.families._base import Precision
 from crab_core.families.crab_plus import FAMILY
 from crab_core.media import load_clip, write_video
 from crab_core.registry import TASKS
+from crab_core.train.estimate import plans
 from crab_core.train.lessons import Lesson, Text
 from crab_core.train.looking import Looker
 from crab_core.train.loop import run
 from crab_core.train.plus_stage import PlusStage, PlusWriter
+from crab_core.train.settings import TrainSettings
 from crab_core.types import Decoding
 from crab_core.weights.folder import read_header, verify
 
@@ -112,3 +115,11 @@ def test_the_loss_is_that_of_what_the_network_would_have_written(tiny, data):
     assert int(told["tokens"]) == piece.tokens == len(ids) + 1, "the newline of the chat is learnt too"
     chance = float(newline) + network.inside().log_probability(seen, prompt, ids)
     assert float(told["loss"]) * piece.tokens == pytest.approx(-chance, rel=1e-4)
+
+
+def test_a_plan_reads_no_weights(tiny, data, tmp_path):
+    settings = load_config(TrainSettings, write_config(tmp_path, tiny, data, "{avqa: 1}"))
+    (plan,) = plans(settings)
+    tensors = [load_file(path) for path in tiny.glob("*.safetensors")]
+    assert plan.learning == sum(one.numel() for held in tensors for name, one in held.items() if "ilora" in name)
+    assert plan.memory > 4 * plan.learning and plan.least_s is not None
