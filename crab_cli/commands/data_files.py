@@ -105,8 +105,8 @@ def convert(
       crab data convert s4_samples.json --task s4 -o s4.jsonl
       crab data convert metadata.csv --task ref-avs -o ref.jsonl
     """
-    from crab_core.data.convert import Layout
     from crab_core.data.convert import convert as written
+    from crab_core.data.layout import Layout
 
     if out.is_dir():
         raise UsageError(f"'{out}' is a folder", hint=f"Name a file, such as {out / 'data.jsonl'}.")

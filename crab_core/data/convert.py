@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from crab_core.data.convert_plus import PLUS_READERS
+from crab_core.data.layout import Layout, Line, Values, filled, media_of, target_of, targets_of
 from crab_core.data.lines import BadLine
 from crab_core.data.places import inside
 from crab_core.data.records import Record, read_records
@@ -23,24 +25,8 @@ from crab_core.errors import CrabError, InputError, ResourceError, UsageError
 from crab_core.registry import TASKS
 from crab_core.types import Canvas
 
-Values = Mapping[str, Any]
-Line = dict[str, Any]
 SIDE = (224, 224)  # boxes of AV-UIE are in this picture
 NOTHING_X = 1000  # the corner that says that nothing sounds
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where media are: patterns with the fields of a record in braces, `{i}` being the picture's second.
-
-    `split` is for records that do not tell theirs; `strip` is taken off the front of every path that has it.
-    """
-
-    video: str = ""
-    audio: str = ""
-    mask: str = ""
-    split: str = ""
-    strip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +114,10 @@ def _avqa(values: Values, layout: Layout) -> Iterator[Line]:
     kinds = json.loads(kind) if isinstance(kind, str) and kind.startswith("[") else kind
     modality, name = (kinds[0], kinds[-1]) if isinstance(kinds, list) and kinds else ("", str(kinds or ""))
     question = {"question": values["question"], "answer": str(values["answer"])}
-    question |= {"type": str(name), "modality": str(modality)} | _target(values, "label")
+    question |= {"type": str(name), "modality": str(modality)} | target_of(values, "label")
     yield {
         "id": str(values["question_id"]),
-        **_media(values, layout, "{video_path}", "{audio_path}"),
+        **media_of(values, layout, "{video_path}", "{audio_path}"),
         "questions": [question],
     }
 
@@ -140,10 +126,10 @@ def _ave(values: Values, layout: Layout) -> Iterator[Line]:
     times = {"start_s": float(values["start_time"]), "end_s": float(values["end_time"])}
     yield {
         "id": str(values["vid"]),
-        **_media(values, layout, "AVE/{vid}.mp4", "audio_data/{vid}.mp3"),
+        **media_of(values, layout, "AVE/{vid}.mp4", "audio_data/{vid}.mp3"),
         "seconds": 10,
         "events": [{"label": values["event"], **times, "track": "both"}],
-        **_targets(values, "ave", "label_content"),
+        **targets_of(values, "ave", "label_content"),
     }
 
 
@@ -155,16 +141,16 @@ def _avvp(values: Values, layout: Layout) -> Iterator[Line]:
         raise ValueError(f"no event can be read from {' or '.join(repr(text[:60]) for text in texts) or 'no text'}")
     yield {
         "id": str(values["vid"]),
-        **_media(values, layout, "llp_videos/{vid}.mp4", "audio_data/{vid}.mp3"),
+        **media_of(values, layout, "llp_videos/{vid}.mp4", "audio_data/{vid}.mp3"),
         "seconds": 10,
         "events": [{"label": e.label, "start_s": e.start_s, "end_s": e.end_s, "track": e.track} for e in found],
-        **_targets(values, "avvp", "label_content", "label"),
+        **targets_of(values, "avvp", "label_content", "label"),
     }
 
 
 def _avcap(values: Values, layout: Layout) -> Iterator[Line]:
     caption = str(values["desc"] if "desc" in values else values["label_content"])
-    media = _media(values, layout, "video_data/{video_id}.mp4", "audio_data/{video_id}.mp3")
+    media = media_of(values, layout, "video_data/{video_id}.mp4", "audio_data/{video_id}.mp3")
     yield {"id": str(values["video_id"]), **media, "captions": [caption]}
 
 
@@ -178,7 +164,7 @@ def _arig(values: Values, layout: Layout) -> Iterator[Line]:
         if reading.problems:
             raise ValueError(reading.problems[0])
         boxes = [{"label": values["a_obj"], "box": [b.x0, b.y0, b.x1, b.y1]} for b in reading.boxes]
-    media = _media(values, layout, _picture(values), "{audio_path}")
+    media = media_of(values, layout, _picture(values), "{audio_path}")
     second = int(Path(media["file"]).stem) if Path(media["file"]).stem.isdigit() else 0
     yield {
         "id": media["file"],
@@ -186,7 +172,7 @@ def _arig(values: Values, layout: Layout) -> Iterator[Line]:
         "seconds": 5,
         "size": list(SIDE),
         "frames": [{"time_s": second, "boxes": boxes}],
-        **_targets(values, "arig", "label_content"),
+        **targets_of(values, "arig", "label_content"),
     }
 
 
@@ -196,7 +182,7 @@ def _masks(task: str) -> Callable[[Values, Layout], Iterator[Line]]:
     def read(values: Values, layout: Layout) -> Iterator[Line]:
         for second, media, mask in _pictures(values, layout, 5):
             frame = {"time_s": second, "masks": [{"label": str(values["a_obj"]), "file": mask}]}
-            targets = _targets(values, task, "label_content")
+            targets = targets_of(values, task, "label_content")
             yield {"id": media["file"], **media, "tasks": [task], "seconds": 5, "frames": [frame], **targets}
 
     return read
@@ -225,13 +211,13 @@ def _ref_avs(values: Values, layout: Layout) -> Iterator[Line]:
         mask = mask.replace("/frames/", "/fid_{fid}/0000").replace(".jpg", ".png")
     for second, picture, sound in pictures:
         fields = {**folder, "i": second}
-        shown = None if is_null else {"file": _filled(layout.mask or mask, fields, layout)}
+        shown = None if is_null else {"file": filled(layout.mask or mask, fields, layout)}
         yield {
             "id": f"{values['uid']}/{second}",
-            **_media(fields, layout, picture, sound),
+            **media_of(fields, layout, picture, sound),
             "seconds": 10,
             "expressions": [{"text": text, "time_s": second, "mask": shown}],
-            **_targets(values, "ref-avs", "output"),
+            **targets_of(values, "ref-avs", "output"),
         }
 
 
@@ -246,6 +232,7 @@ READERS: Mapping[str, Callable[[Values, Layout], Iterator[Line]]] = MappingProxy
         "ms3": _masks("ms3"),
         "avss": _avss,
         "ref-avs": _ref_avs,
+        **PLUS_READERS,
     }
 )
 
@@ -256,45 +243,23 @@ def _pictures(values: Values, layout: Layout, seconds: int) -> Iterator[tuple[in
     if picture:
         mask = str(values[picture[1:-1]]).replace("/frames/", "/labels_rgb/").replace(".jpg", ".png")
         fields = {**values, "i": int(values.get("frame_idx", 0))}
-        yield fields["i"], _media(fields, layout, picture, "{audio_path}"), _filled(layout.mask or mask, fields, layout)
+        yield (
+            fields["i"],
+            media_of(fields, layout, picture, "{audio_path}"),
+            filled(layout.mask or mask, fields, layout),
+        )
         return
     if values.get("label") == "v1s" and values.get("split") == "train":
         seconds = 1
     for second in range(seconds):
         fields = {**values, "i": second}
-        media = _media(fields, layout, "{label}/{uid}/frames/{i}.jpg", "{label}/{uid}/audio.wav")
-        yield second, media, _filled(layout.mask or "{label}/{uid}/labels_semantic/{i}.png", fields, layout)
+        media = media_of(fields, layout, "{label}/{uid}/frames/{i}.jpg", "{label}/{uid}/audio.wav")
+        yield second, media, filled(layout.mask or "{label}/{uid}/labels_semantic/{i}.png", fields, layout)
 
 
 def _picture(values: Values) -> str:
     """The pattern of the field with the picture's path, "" if there is none."""
     return next((f"{{{key}}}" for key in ("frame_path", "image_path", "visual_path") if values.get(key)), "")
-
-
-def _media(values: Values, layout: Layout, video: str, audio: str) -> Line:
-    """`file` and `audio` of a line; a record without a field of sound has no `audio`, unless the caller names one."""
-    made = {"file": _filled(layout.video or video, values, layout)}
-    if layout.audio or "{audio_path}" not in audio or values.get("audio_path"):
-        made["audio"] = _filled(layout.audio or audio, values, layout)
-    return made
-
-
-def _filled(pattern: str, values: Values, layout: Layout) -> str:
-    """The pattern with the record's fields, without the front that is to be stripped."""
-    import re
-
-    name = re.sub(r"\{(\w+)\}", lambda found: str(values[found[1]]), pattern)
-    return name.removeprefix(layout.strip).lstrip("/") if layout.strip and name.startswith(layout.strip) else name
-
-
-def _targets(values: Values, task: str, *keys: str) -> Line:
-    """`targets` of the first of these fields that the record has."""
-    text = next((values[key] for key in keys if isinstance(values.get(key), str) and values[key].strip()), None)
-    return {} if text is None else {"targets": {task: text}}
-
-
-def _target(values: Values, key: str) -> Line:
-    return {"target": values[key]} if isinstance(values.get(key), str) and values[key].strip() else {}
 
 
 def _corner(value: Any) -> tuple[float, float]:
