@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,13 @@ def test_the_full_size_network_has_the_published_adapter():
     }
     assert sum(one.numel() for one in adapter.values()) == pytest.approx(870.5e6, rel=1e-3)
     assert adapter["visual.blocks.31.mlp.down_proj.lora_B2.weight"].shape == (1280, 128)
+
+
+def test_writing_equals_generating_with_the_published_loop(repo):
+    """The benchmark's two ways: our loop and layers, and transformers' `generate()` with heads one by one."""
+    measure = runpy.run_path(str(repo / "benchmarks" / "plus.py"))["measure"]
+    told = measure("tiny", "cpu", torch.float32, "none", 8)
+    assert told["same_tokens"] and told["next_question_tokens_a_second"] > 0
 
 
 def test_a_header_of_other_weights_is_told(folder, tmp_path):
