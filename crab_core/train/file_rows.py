@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from crab_core.errors import UsageError
 from crab_core.train.looking import Looked
 from crab_core.train.packing import AUDIO, IGNORED, VIDEO, Packed, Row, Text, mask_positions, pack
 
@@ -58,14 +59,17 @@ class RowWriter:
     draws: bool = False
 
     def piece(self, looked: Sequence[Looked], of_masks: bool) -> Piece:
-        """The lessons as one batch; raises ValueError for one longer than the network's positions."""
+        """The lessons as one batch; raises UsageError for one longer than the network's positions."""
         rows = [self.row(one) for one in looked]
         packed = pack(rows)
         length = packed.ids.shape[1]
         deepest = int(packed.positions.max()) + 1
         if deepest > self.positions:
             ids = ", ".join(name for one in looked for name in one.lesson.ids)
-            raise ValueError(f"a text of {deepest} tokens is longer than the network's {self.positions}: {ids}")
+            raise UsageError(
+                f"a text of {deepest} tokens is longer than the network's {self.positions}: {ids}",
+                hint="Shorten it in the data file.",
+            )
         places, shot, truths = [], [], []
         for number, (row, one) in enumerate(zip(rows, looked, strict=True)):
             told = [truth for text, truth in zip(row.texts, one.truths, strict=True) if text.masks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 import warnings
@@ -46,6 +47,7 @@ class FileTraining:
     on_progress: Listener = ignore
     group: Group = field(default_factory=Group)
     trackers: Sequence[Tracker] = ()
+    _lessons: dict[str, list[Lesson]] = field(default_factory=dict)
 
     def finish(self) -> Path:
         """Trains every stage that has not ended yet; gives the folder of the last one's model, `out/model`."""
@@ -73,7 +75,13 @@ class FileTraining:
         return folder_of(self.settings.model)
 
     def lessons(self, stage: Stage) -> list[Lesson]:
-        """What the files teach in a stage."""
+        """What the files teach in a stage, read once for stages that want the same of them."""
+        wanted = json.dumps([dict(stage.tasks), stage.samples])
+        if wanted not in self._lessons:
+            self._lessons[wanted] = self._read(stage)
+        return self._lessons[wanted]
+
+    def _read(self, stage: Stage) -> list[Lesson]:
         header = read_header(self.first)
         try:
             known_s, box_px = scale_of(header)

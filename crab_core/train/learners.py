@@ -28,7 +28,7 @@ class Writer(Protocol):
     """Writes lessons as rows."""
 
     def piece(self, looked: Sequence[Looked], of_masks: bool) -> Any:
-        """The lessons as one batch, with its `tokens` and `masks`; raises ValueError for a text that is too long."""
+        """The lessons as one batch, with its `tokens` and `masks`; raises UsageError for a text that is too long."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ last checkpoint, rendered clips and encoder features from the cache.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ def run(
     """
     settings = load_config(TrainSettings, config, overrides)
     if settings.network is not None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UsageError(
+                "only runs that start from a 'model' are shared by several processes", hint="Start it without torchrun."
+            )
         return Training(settings, out, resume, on_progress).finish()
     return _from_files(settings, out, resume, on_progress)
 
@@ -60,10 +65,11 @@ def _from_files(settings: TrainSettings, out: Path, resume: bool, on_progress: L
         torch.set_num_threads(settings.threads)
     with joined() as group:
         listener = on_progress if group.is_first else ignore
-        check_same_run(out, settings, resume=resume)
+        data = data_hash(settings)
+        check_same_run(out, settings, resume=resume, data=data)
         group.wait()
         if group.is_first:
-            write_run(out, settings, data_hash(settings))
+            write_run(out, settings, data)
         trackers = trackers_of(settings, out) if group.is_first else []
         return FileTraining(settings, out, resume, listener, group, trackers).finish()
 

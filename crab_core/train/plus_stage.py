@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from crab_core.errors import UsageError
 from crab_core.nn.plus_positions import Grid, positions
 from crab_core.nn.splice import IGNORED, Row, Splicer
 from crab_core.train.looking import Looked, Tensors
@@ -57,7 +58,7 @@ class PlusWriter:
     places: int
 
     def piece(self, looked: Sequence[Looked], of_masks: bool) -> PlusPiece:
-        """The lessons as one batch; raises ValueError for one longer than the network's positions."""
+        """The lessons as one batch; raises UsageError for one longer than the network's positions."""
         texts = tuple(self._texts(one) for one in looked)
         weights = [sum(text.weights) for row in texts for text in row]
         return PlusPiece(tuple(looked), texts, float(sum(weights)))
@@ -69,7 +70,10 @@ class PlusWriter:
         for prompt, target in zip(looked.prompts, looked.targets, strict=True):
             ids, wanted = self.chat.prompt_ids(prompt), self.chat.target_ids(target)
             if media + len(ids) + len(wanted) > self.places:
-                raise ValueError(f"a text is longer than the network's {self.places} places: {looked.lesson.ids[0]}")
+                raise UsageError(
+                    f"a text is longer than the network's {self.places} places: {looked.lesson.ids[0]}",
+                    hint="Shorten it in the data file.",
+                )
             # the newline that ends the prompt is learnt too
             found.append(PlusText(tuple(ids[:-1]), (ids[-1], *wanted), (1.0, *self._weights(target, len(wanted)))))
         return tuple(found)

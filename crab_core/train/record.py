@@ -41,8 +41,8 @@ def data_hash(settings: TrainSettings) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_same_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Raises UsageError if `out` holds a run with other settings, or one that should not be gone on with."""
+def check_same_run(out: Path, settings: TrainSettings, *, resume: bool, data: str = "") -> None:
+    """Raises UsageError if `out` holds a run with other settings or files, or one that should not be gone on with."""
     record = out / RECORD
     if not record.exists():
         return
@@ -60,17 +60,24 @@ def check_same_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
         raise UsageError(
             f"'{out}' holds a run with other settings: {', '.join(changed)}", hint="Give another folder with --out."
         )
+    if data and _document(record).get("data") != data:
+        raise UsageError(
+            f"'{out}' holds a run on other data: an annotation file has changed", hint="Give another folder with --out."
+        )
 
 
 def _recorded(record: Path) -> dict[str, Any]:
     """The settings that a run wrote down; raises UsageError if they cannot be read."""
     try:
-        settings: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["settings"]
-        return dict(settings)
+        return dict(_document(record)["settings"])
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise UsageError(
             f"the record of a run '{record}' cannot be read: {err}", hint="Give another folder with --out."
         ) from err
+
+
+def _document(record: Path) -> dict[str, Any]:
+    return dict(json.loads(record.read_text(encoding="utf-8")))
 
 
 def write_run(out: Path, settings: TrainSettings, data: str) -> None:

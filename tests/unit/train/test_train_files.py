@@ -150,6 +150,24 @@ def test_a_loss_that_is_no_number_names_the_texts_and_the_last_good_checkpoint(c
     assert f"The last good checkpoint is '{tmp_path / 'run'}/step-{last}'" in str(caught.value.hint)
 
 
+def test_a_run_does_not_go_on_with_other_data(config: Path, tmp_path: Path) -> None:
+    shutil.copytree(config.parent, tmp_path / "data")
+    lines = tmp_path / "data/lines.jsonl"
+    changes = [f"data={{files: [{lines}]}}", "stages.0.until=1"]
+    run(config, changes, out=tmp_path / "run")
+    run(config, [*changes, "data.workers=0", "keep=3"], out=tmp_path / "run")
+    lines.write_text(lines.read_text().replace("What is it 1?", "What was it?"))
+    with pytest.raises(UsageError, match="holds a run on other data"):
+        run(config, changes, out=tmp_path / "run")
+
+
+def test_a_text_longer_than_the_network_reads_is_named(config: Path, tmp_path: Path) -> None:
+    row = {"id": "long", "file": "0.mp4", "captions": ["dog " * 600]}
+    (config.parent / "long.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UsageError, match=r"a text of \d+ tokens is longer than the network's 512: long"):
+        run(config, [f"data.files=[{config.parent / 'long.jsonl'}]"], out=tmp_path / "run")
+
+
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(config: Path, plain: Path, tmp_path: Path) -> None:
     def at_step_four(told: Progress | Note) -> None:
         if isinstance(told, Progress) and told.done == 4:
@@ -236,10 +254,10 @@ def test_two_processes_give_the_losses_of_one(config: Path, plain: Path, tmp_pat
 @pytest.mark.slow
 def test_the_command_starts_its_processes(config: Path, plain: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "crab_cli", "train", str(config), "-o", str(tmp_path / "run"), "--processes", "2"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'run' / 'model'}\n"
     assert losses(tmp_path / "run") == pytest.approx(losses(plain), abs=CLOSE)
     gone = [*words[:4], str(tmp_path / "none.yaml"), *words[5:]]
-    done = subprocess.run(gone, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(gone, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 3 and done.stdout == ""
