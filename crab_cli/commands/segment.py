@@ -91,7 +91,6 @@ def command(
 
     \b
     Examples:
-      crab segment band.mp4
       crab segment band.mp4 -o masks -f png -f mp4 --preview
       crab segment band.mp4 --masks sam2 --every 5 --track 0.2 -o masks -f mp4
       crab segment band.mp4 --expr "the object making the loudest sound" --at 2.5,4
