@@ -141,3 +141,58 @@ def test_a_real_clip_is_answered_and_the_weights_are_said_to_be_random(crab, rep
     assert RANDOM in result["notes"]
     said = crab("infer", clip, "What is heard first?", "--model", folder, "--max-new-tokens", "6")
     assert RANDOM in said.err
+
+
+QWEN_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<|vision_bos|><|IMAGE|><|vision_eos|>"
+    "{% elif part['type'] == 'audio' %}<|audio_bos|><|AUDIO|><|audio_eos|>"
+    "{% elif part['type'] == 'video' %}<|vision_bos|><|VIDEO|><|vision_eos|>"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def write_qwen_tokenizer(folder: Path, thinker: dict[str, int]) -> None:
+    """vocab.json and merges.txt as Qwen publishes them, with the marks as added tokens."""
+    from crab_core.families.plus_text import SPECIAL
+    from crab_core.families.plus_tokens import IDS, _byte_letters
+
+    folder.mkdir(exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({letter: at for at, letter in enumerate(_byte_letters())}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    marks = {next(thinker[key] for key in IDS[mark] if key in thinker): mark for mark in SPECIAL}
+    names = {number: marks.get(number, f"<|free_{number}|>") for number in range(256, 272)}
+    added = {str(number): {"content": name, "special": True} for number, name in names.items()}
+    document = {"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": added, "eos_token": "<|im_end|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**document, "pad_token": "<|endoftext|>"}))
+
+
+def test_a_published_tokenizer_makes_the_published_chat(crab, release, tmp_path):
+    from crab_core.engine.session import load
+    from crab_core.registry import TASKS
+    from crab_core.tasks.wording import PLUS
+
+    config = json.loads((release / "base" / "config.json").read_text())
+    write_qwen_tokenizer(tmp_path / "qwen", config)
+    said = crab(*arguments(release, tmp_path / "model"), "-q", "--tokenizer", tmp_path / "qwen")
+    assert said.code == 0, said.err
+    assert json.loads((tmp_path / "model" / "crab.json").read_text())["note"] == ""
+    chat = load(tmp_path / "model", device="cpu").network.chat
+    prompt = TASKS["avqa"].load().wording("Qui sonne en premier, le violon\u00a0?", PLUS)
+    parts = [{"type": part.kind, "text": part.text} for part in prompt.parts]
+    messages = [{"role": "system", "content": chat.system}, {"role": "user", "content": parts}]
+    text = chat.tokenizer.apply_chat_template(
+        messages, chat_template=QWEN_CHAT, tokenize=False, add_generation_prompt=True
+    )
+    assert chat.prompt_ids(prompt) == chat.tokenizer(text, add_special_tokens=False).input_ids
+    assert chat.decode(chat.target_ids("le violon\u00a0?")) == "le violon\u00a0?"
+
+
+def test_a_tokenizer_of_another_network_is_told(crab, release, tmp_path):
+    config = json.loads((release / "base" / "config.json").read_text())
+    swapped = {**config, "image_token_index": config["video_token_index"], "video_token_index": 266}
+    write_qwen_tokenizer(tmp_path / "qwen", swapped)
+    said = crab(*arguments(release, tmp_path / "model"), "--tokenizer", tmp_path / "qwen")
+    assert said.code == 4 and "has '<|IMAGE|>' as 267, the network as 266" in said.err, said.err

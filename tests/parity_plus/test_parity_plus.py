@@ -18,6 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from crab_core.engine.session import load
+from crab_core.families.plus_import import import_plus
 from crab_core.families.plus_writing import write
 from crab_core.nn.crab_config import ILoraConfig
 from crab_core.nn.ilora import from_published, shape_of
@@ -28,6 +30,7 @@ from crab_core.nn.plus_positions import Grid, positions
 from crab_core.nn.splice import Row, Spliced, Splicer
 from crab_core.nn.stored import without_weights
 from crab_core.types import Decoding, Medium
+from crab_core.weights.plus_release import PlusChoices, PlusRelease
 
 DATA = Path(__file__).parent
 MEDIA: Mapping[int, Medium] = {260: "audio", 266: "image", 267: "video"}
@@ -157,6 +160,25 @@ def test_tables_made_in_bfloat16_give_what_the_published_runs_had(cases):
         assert apart(logits(model, made, stands)[:, -32::4], cases[f"q.{case}.logits"]) <= 3e-4
         written = write(model, made.embeds, made.attention_mask, stands, TWELVE, frozenset())
         assert written == cases[f"q.{case}.generated"].tolist()
+
+
+@torch.inference_mode()
+def test_an_imported_folder_answers_through_transformers_own_forward(cases, tmp_path):
+    release = PlusRelease(DATA, DATA / "finetune_weights.bin")
+    import_plus(release, PlusChoices(), tmp_path / "model")
+    thinker = load(tmp_path / "model", device="cpu").network.model.thinker
+    mel, ids = sound(cases, "d")[None], cases["d.input_ids"]
+    given = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "pixel_values": pixels(cases["a.image_u8"][None]),
+        "image_grid_thw": torch.tensor([[1, 16, 16]]),
+        "input_features": mel,
+        "feature_attention_mask": torch.ones(1, mel.shape[-1], dtype=torch.long),
+    }
+    assert apart(thinker(**given).logits[:, ::8], cases["d.logits"]) <= 3e-4
+    written = thinker.generate(**given, max_new_tokens=12, min_new_tokens=12, do_sample=False, pad_token_id=PAD)
+    assert written[:, ids.shape[1] :].tolist() == cases["d.generated"].tolist()
 
 
 def test_a_training_step_has_the_same_loss_and_gradients(cases):
