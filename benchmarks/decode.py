@@ -1,0 +1,234 @@
+"""Milliseconds a token of a 4-bit Llama: bare, with peft's plain LoRA, with our I-LoRA, with the published loop.
+
+    python benchmarks/decode.py --tiny                                   # a CPU, small shapes, to try the script
+    python benchmarks/decode.py --device cuda --out decode.json          # Llama-2 7B's shapes, 4 bits, bfloat16
+
+All four are of one base with random weights and are timed in turn, again and again; ratios are taken within a turn and
+the median over turns is told. `bandwidth_share` is what a token reads of the packed weights, by the copy speed that
+was measured, over the bare time: 1 would be the machine's limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from crab_core.nn.ilora import ILoraLayer, inject  # before transformers' own way to peft
+from crab_core.weights.quantize import quantize
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+HEADS, RANK, ALPHA = 3, 8, 16.0
+PROMPT = 700  # positions of a clip and its question
+
+
+class HeadByHead(nn.Module):
+    """The order of the published layer: for each head A again, its B, its weight, the scale, one more sum."""
+
+    def __init__(self, layer: ILoraLayer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.ups = [layer.head(head).detach().clone() for head in range(HEADS)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., in) -> (..., out)."""
+        layer, scale = self.layer, self.layer.scaling["default"]
+        result = layer.base_layer(x)
+        route = F.softmax(F.linear(x, layer.ilora_router["default"].weight), dim=-1, dtype=torch.float32).to(x.dtype)
+        for head, up in enumerate(self.ups):
+            low = F.linear(x, layer.ilora_A["default"].weight)
+            result = result + route[..., head : head + 1] * F.linear(low, up) * scale
+        return result
+
+
+class Variants:
+    """One quantised Llama whose linears are exchanged: the base's own, or one kind of adapter around them."""
+
+    def __init__(self, *, tiny: bool, layers: int, device: str, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.llm = _llama(tiny, layers, device, dtype)
+        quantize(self.llm, "4bit", dtype, device)
+        self.llm.requires_grad_(False)
+        self._places = [
+            (parent, name) for parent in self.llm.modules() for name, _ in parent.named_children() if name in TARGETS
+        ]
+        self._kinds = {"bare": self._now()}
+        self._kinds["lora"] = self._wrapped(_plain_lora)
+        self._kinds["ilora"] = self._wrapped(lambda llm: inject(llm, heads=HEADS, rank=RANK, alpha=ALPHA))
+        self._kinds["published_loop"] = [HeadByHead(layer) for layer in self._kinds["ilora"]]
+
+    @property
+    def names(self) -> list[str]:
+        """Every variant."""
+        return list(self._kinds)
+
+    def use(self, name: str) -> None:
+        """Make the LLM that variant."""
+        for (parent, place), module in zip(self._places, self._kinds[name], strict=True):
+            setattr(parent, place, module)
+
+    def packed_bytes(self) -> int:
+        """What a token reads of the bare model's packed linears and its output layer."""
+        weights = [module.weight for module in self._kinds["bare"]] + [self.llm.lm_head.weight]
+        return sum(weight.nbytes for weight in weights)
+
+    def _now(self) -> list[nn.Module]:
+        return [getattr(parent, name) for parent, name in self._places]
+
+    def _wrapped(self, wrap: Callable[[nn.Module], object]) -> list[nn.Module]:
+        """What an adapter puts around the base's linears, with random weights; the base is bare again afterwards."""
+        self.use("bare")
+        wrap(self.llm)
+        del self.llm.peft_config  # the next kind is no second adapter
+        made = self._now()
+        for module in made:
+            for name, parameter in module.named_parameters():
+                if "base_layer" not in name:
+                    parameter.data = torch.randn_like(parameter, dtype=self.dtype, device=self.device) * 0.02
+        self.use("bare")
+        return [module.eval().requires_grad_(False) for module in made]
+
+
+def _plain_lora(llm: nn.Module) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS)), llm)
+
+
+def _llama(tiny: bool, layers: int, device: str, dtype: torch.dtype) -> nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    width = 256 if tiny else 4096
+    config = LlamaConfig(
+        hidden_size=width,
+        intermediate_size=688 if tiny else 11008,
+        num_hidden_layers=layers,
+        num_attention_heads=4 if tiny else 32,
+        vocab_size=1000 if tiny else 32008,
+    )
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            return LlamaForCausalLM(config).eval()
+    finally:
+        torch.set_default_dtype(before)
+
+
+@torch.inference_mode()
+def written(variants: Variants, prompt: int, tokens: int) -> tuple[float, float]:
+    """Seconds to read a prompt of so many positions, and for each greedy token after it."""
+    from transformers import DynamicCache
+
+    llm, cache = variants.llm, DynamicCache(config=variants.llm.config)
+    embeds = llm.get_input_embeddings()(torch.arange(prompt, device=variants.device)[None] % 999)
+    began = _now(variants.device)
+    logits = llm(inputs_embeds=embeds, past_key_values=cache, logits_to_keep=1).logits
+    read = _now(variants.device)
+    for _ in range(tokens):
+        logits = llm(input_ids=logits[:, -1].argmax(-1, keepdim=True), past_key_values=cache).logits
+    return read - began, (_now(variants.device) - read) / tokens
+
+
+def copy_bytes_per_s(device: str, size: int = 1 << 28) -> float:
+    """How fast memory is read: the best of some copies, each of which reads and writes `size` bytes."""
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    best = float("inf")
+    for _ in range(5):
+        began = _now(device)
+        source.clone()
+        best = min(best, _now(device) - began)
+    return 2 * size / best
+
+
+def _now(device: str) -> float:
+    """The clock once a GPU is done; the processors' time without one, so that other programs do not count."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def compare(variants: Variants, prompt: int, tokens: int, turns: int) -> dict[str, dict[str, float]]:
+    """By variant: the shortest times, and the medians of its ratios to the bare model within a turn."""
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in variants.names}
+    for _ in range(turns + 1):  # the first turn warms up
+        for name in variants.names:
+            variants.use(name)
+            spent[name].append(written(variants, prompt, tokens))
+    rows = {}
+    for name, times in spent.items():
+        pairs = list(zip(times[1:], spent["bare"][1:], strict=True))
+        token_s = min(token for _, token in times[1:])
+        rows[name] = {
+            "prefill_ms": round(1e3 * min(read for read, _ in times[1:]), 3),
+            "token_ms": round(1e3 * token_s, 3),
+            "tokens_per_s": round(1 / token_s, 2),
+            "prefill_over_bare": round(statistics.median(ours[0] / bare[0] for ours, bare in pairs), 4),
+            "token_over_bare": round(statistics.median(ours[1] / bare[1] for ours, bare in pairs), 4),
+        }
+    return rows
+
+
+def commit() -> str:
+    """The short hash of the commit that was measured, empty outside a checkout."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def main() -> None:
+    """Measure, and print or write a JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tiny", action="store_true", help="small shapes")
+    parser.add_argument("--layers", type=int, help="of the Llama (default 32, tiny: 2)")
+    parser.add_argument("--prompt", type=int, default=PROMPT)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="write the JSON there and not to stdout")
+    given = parser.parse_args()
+    layers = given.layers or (2 if given.tiny else 32)
+    dtype = torch.float32 if given.device == "cpu" else torch.bfloat16
+    variants = Variants(tiny=given.tiny, layers=layers, device=given.device, dtype=dtype)
+    rows = compare(variants, given.prompt, given.tokens, given.turns)
+    bandwidth = copy_bytes_per_s(given.device)
+    is_gpu = given.device != "cpu"
+    report = {
+        "benchmark": "decode",
+        "shapes": "tiny" if given.tiny else "Llama-2 7B",
+        "layers": layers,
+        "prompt": given.prompt,
+        "tokens": given.tokens,
+        "turns": given.turns,
+        "rows": rows,
+        "bandwidth_share": round(variants.packed_bytes() / bandwidth / (rows["bare"]["token_ms"] / 1e3), 4),
+        "copy_gb_per_s": round(bandwidth / 1e9, 1),
+        "peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if is_gpu else None,
+        "device": torch.cuda.get_device_name() if is_gpu else f"{platform.machine()}, {os.cpu_count()} cores",
+        "dtype": str(dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "date": datetime.now(tz=UTC).date().isoformat(),
+    }
+    text = json.dumps(report, indent=2) + "\n"
+    if given.out is None:
+        print(text, end="")
+    else:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

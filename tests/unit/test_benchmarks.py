@@ -1,0 +1,53 @@
+"""The scripts that wait for a GPU: what they build and that they run on small shapes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import random_crab  # noqa: E402
+
+
+def parameters(config: object) -> int:
+    from crab_core.nn.crab import CrabModel
+    from crab_core.nn.stored import without_weights
+
+    with without_weights():
+        return sum(tensor.numel() for tensor in CrabModel(config).tensors().values())
+
+
+def test_the_random_network_has_the_published_size() -> None:
+    config = random_crab.config_of(tiny=False, layers=32)
+    assert config.llm["hidden_size"] == 4096 and config.ilora.heads == 3
+    assert 7.3e9 < parameters(config) < 7.8e9
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
+    one, two = (random_crab.write_random(tmp_path / name, tiny=True, layers=1) for name in ("one", "two"))
+    assert one == two
+    assert {name.partition("-")[0] for name in one.files} >= {"llm", "adapters.safetensors"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("decode", ["--turns", "1", "--tokens", "2", "--prompt", "16"]),
+        ("crab_7b", ["--device", "cpu", "--new-tokens", "4"]),
+    ],
+)
+def test_the_script_runs_on_small_shapes(script: str, words: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, BENCHMARKS / f"{script}.py", "--tiny", *words, "--out", out]
+    subprocess.run(command, check=True, timeout=600)
+    report = json.loads(out.read_text())
+    assert report["shapes"] == "tiny"
+    if script == "decode":
+        assert set(report["rows"]) == {"bare", "lora", "ilora", "published_loop"}
+    else:
+        assert report["requests"]["infer again"]["reused_tokens"] > 0
