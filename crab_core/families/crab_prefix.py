@@ -8,11 +8,12 @@ Letters: P positions of the beginning, L of the prompt, W width of the LLM.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from crab_core.nn.splice import Spliced
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from crab_core.nn.ilora import HeadMask
 
-    Way = tuple[tuple[bool, tuple[str, ...], tuple[tuple[str, HeadMask], ...]], ...]
+    Layers = tuple[tuple[bool, tuple[str, ...], tuple[tuple[str, HeadMask], ...]], ...]
+    Way = tuple[Layers, tuple[int, ...]]
+    Read = Callable[[torch.Tensor, DynamicCache], object]
 
 
 class Memory:
@@ -60,9 +63,23 @@ class Memory:
 
 @contextmanager
 def begun(llm: LlamaForCausalLM, spliced: Spliced, memory: Memory | None) -> Iterator[DynamicCache | None]:
-    """A cache that holds the beginning of a prompt of one row, for `generate` to go on from; None if it has no media.
+    """A cache that holds the beginning of one row's prompt, for `generate` to go on from; None if it has no media."""
 
-    After an error nothing is remembered, since the cache may hold half a step.
+    def read(embeds: torch.Tensor, cache: DynamicCache) -> None:
+        llm.model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+
+    with begun_by(llm, spliced, memory, read) as cache:
+        yield cache
+
+
+@contextmanager
+def begun_by(
+    decoder: nn.Module, spliced: Spliced, memory: Memory | None, read: Read, stands: torch.Tensor | None = None
+) -> Iterator[DynamicCache | None]:
+    """The same for any decoder, which `read` lets read the beginning (1, P, W) into a cache.
+
+    `stands` (..., L) are the positions of the prompt, if they are more than its order. After an error nothing is
+    remembered, since the cache may hold half a step.
     """
     from transformers import DynamicCache
 
@@ -73,12 +90,12 @@ def begun(llm: LlamaForCausalLM, spliced: Spliced, memory: Memory | None) -> Ite
         yield None
         return
     embeds = spliced.embeds[:, :end]
-    way = _way(llm)
+    way = _way(decoder, () if stands is None else tuple(stands[..., :end].flatten().tolist()))
     cache = memory.recall(embeds, way)
     try:
         if cache is None:
-            cache = DynamicCache(config=llm.config)
-            llm.model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+            cache = DynamicCache(config=decoder.config)
+            read(embeds, cache)
         yield cache
     except BaseException:
         memory.forget()
@@ -93,13 +110,14 @@ def media_end(spliced: Spliced) -> int:
     return end if end < spliced.embeds.shape[1] else 0
 
 
-def _way(llm: LlamaForCausalLM) -> Way | None:
-    """Which adapters and heads of each layer take part; None while somebody watches the routers, who sees all then."""
+def _way(decoder: nn.Module, stands: tuple[int, ...]) -> Way | None:
+    """Which adapters and heads of each layer take part, and where tokens stand; None while somebody watches the
+    routers, who sees all then."""
     from crab_core.nn.ilora import ILoraLayer
 
-    layers = [module for module in llm.modules() if isinstance(module, ILoraLayer)]
+    layers = [module for module in decoder.modules() if isinstance(module, ILoraLayer)]
     if any(router._forward_hooks for layer in layers for router in layer.ilora_router.values()):
         return None
     return tuple(
         (layer.disable_adapters, tuple(layer.active_adapters), tuple(layer.head_masks.items())) for layer in layers
-    )
+    ), stands

@@ -7,6 +7,7 @@ Letters: T steps of two frames, S stretches of sound, Q tokens, W width of the d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import torch
 
 from crab_core.errors import ModelError, UsageError
 from crab_core.families._base import Encoded, Generated, OnText, Span
+from crab_core.families.crab_prefix import Memory, begun_by
 from crab_core.families.crab_text import Teller
 from crab_core.families.pace import pace, tell_counts
 from crab_core.families.plus_sights import PlusEncoded, Sights
@@ -27,6 +29,8 @@ from crab_core.registry import TASKS
 from crab_core.types import Clip, Decoding, Medium, Prompt, View
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from crab_core.families.plus_heads import PlusHeads
     from crab_core.nn.plus import PlusModel
 
@@ -110,6 +114,16 @@ class PlusNetwork:
         """
         return self._write([encoded], [prompt], decoding, on_text)[0]
 
+    def memory(self) -> Memory:
+        """An empty memory for the questions about one clip."""
+        return Memory()
+
+    def generate_with(
+        self, memory: Memory, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> Generated:
+        """What `generate` gives; the beginning of the prompt is not computed again if it is that of the last one."""
+        return self._write([encoded], [prompt], decoding, on_text, memory)[0]
+
     def generate_batch(
         self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
     ) -> list[Generated]:
@@ -134,8 +148,14 @@ class PlusNetwork:
         return spliced, torch.stack(stands, dim=1).to(self.model.device)
 
     def _write(
-        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding, on_text: OnText | None
+        self,
+        encoded: Sequence[Encoded],
+        prompts: Sequence[Prompt],
+        decoding: Decoding,
+        on_text: OnText | None,
+        memory: Memory | None = None,
     ) -> list[Generated]:
+        """One text a prompt; a prompt alone is computed in two parts, of which the memory may hold the first."""
         with torch.inference_mode():
             spliced, stands = self.spliced(encoded, [self.chat.prompt_ids(prompt) for prompt in prompts])
             asked = self._allowed(decoding, spliced.embeds.shape[1])
@@ -143,7 +163,8 @@ class PlusNetwork:
             listener = pace(teller)
             heard = None if listener is None else lambda told: listener.put(torch.tensor(told))
             args = (spliced.embeds, spliced.attention_mask, stands, asked, self.chat.end_ids)
-            written = write(self.model, *args, heard)
+            with self._begun(spliced, stands, memory) if len(prompts) == 1 else nullcontext() as cache:
+                written = write(self.model, *args, heard, cache)
         if teller is not None:
             teller.end()
         texts = [
@@ -152,6 +173,17 @@ class PlusNetwork:
         ]
         tell_counts(texts)
         return texts
+
+    def _begun(
+        self, spliced: Spliced, stands: torch.Tensor, memory: Memory | None
+    ) -> AbstractContextManager[DynamicCache | None]:
+        """A cache that holds the beginning of the one prompt, up to the end of its media."""
+
+        def read(embeds: torch.Tensor, cache: DynamicCache) -> None:
+            end = embeds.shape[1]
+            self.model.read(embeds, spliced.attention_mask[:, :end], stands[..., :end], cache)
+
+        return begun_by(self.model.text, spliced, memory, read, stands)
 
     def _allowed(self, decoding: Decoding, length: int) -> Decoding:
         """The decoding with as many new tokens as the positions leave."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from crab_core.nn.plus import PlusModel
     from crab_core.types import Decoding
 
@@ -21,18 +23,22 @@ def write(
     decoding: Decoding,
     end_ids: frozenset[int],
     on_ids: Callable[[list[int]], None] | None = None,
+    cache: DynamicCache | None = None,
 ) -> list[list[int]]:
     """The new ids of each row (B, L) padded on the left; rows that ended go on until all have, or at the length asked.
 
-    `on_ids` hears the new id of every row. Sampling draws from the seed, whatever was drawn before.
+    `on_ids` hears the new id of every row. `cache`, if given, holds the beginning of the rows. Sampling draws from
+    the seed, whatever was drawn before.
     """
     from transformers import DynamicCache
 
-    cache = DynamicCache(config=model.text.config)
+    read = 0 if cache is None else cache.get_seq_length()
+    cache = DynamicCache(config=model.text.config) if cache is None else cache
     draws = torch.Generator(device=embeds.device).manual_seed(decoding.seed)
     rows: list[list[int]] = [[] for _ in range(len(embeds))]
     ended = [False] * len(rows)
     after = position_ids.amax((0, 2)) + 1  # (B,)
+    embeds, position_ids = embeds[:, read:], position_ids[..., read:]
     for step in range(decoding.max_new_tokens):
         states = model.read(embeds, attention_mask, position_ids, cache)
         chosen = _chosen(model.logits(states[:, -1]).float(), decoding, draws)  # (B,)

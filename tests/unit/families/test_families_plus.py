@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,30 @@ def test_everything_computes_in_the_dtype_that_was_asked_for(folder, dtype):
     assert network.model.text.rotary_emb.inv_freq.dtype == torch.float32, "positions stay exact"
     seen = network.encode(make_clip(network, 2.0), "ave")
     assert len(network.generate(seen, PROMPT, GREEDY).token_ids) == 6
+
+
+OTHERS = [Prompt((*PROMPT.parts[:3], Part("text", text))) for text in ("Who?", "What is seen, and when?")]
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, Decoding(6, temperature=1.5, seed=3)], ids=["greedy", "sampled"])
+def test_a_second_question_reads_the_clip_from_memory_and_answers_as_a_fresh_one(network, decoding):
+    seen, memory = network.encode(make_clip(network, 10.0), "avqa"), network.memory()
+    for prompt in [PROMPT, *OTHERS, PROMPT]:
+        told = network.generate_with(memory, seen, prompt, decoding)
+        assert told == network.generate(seen, prompt, decoding)
+    assert memory.reused == max(span.end for span in told.spans if span.kind != "text")
+
+
+def test_other_heads_and_other_times_are_not_taken_from_memory(network):
+    seen, memory = network.encode(make_clip(network, 10.0), "avqa"), network.memory()
+    network.generate_with(memory, seen, PROMPT, GREEDY)
+    with network.inside().only([1]):
+        assert network.generate_with(memory, seen, PROMPT, GREEDY) == network.generate(seen, PROMPT, GREEDY)
+        assert memory.reused == 0
+    slower = replace(seen, grids={"video": replace(seen.grids["video"], step_s=4.0)})
+    network.generate_with(memory, seen, PROMPT, GREEDY)
+    assert network.generate_with(memory, slower, PROMPT, GREEDY) == network.generate(slower, PROMPT, GREEDY)
+    assert memory.reused == 0, "the same tokens at other times are another film"
 
 
 @pytest.mark.parametrize("kind", ["4bit", "8bit"])
