@@ -142,6 +142,46 @@ def test_the_answer_is_true(asked: dict[str, dict[str, set[str]]], scene: str, q
     assert asked[scene][question.lower()] == {answer}
 
 
+@pytest.mark.parametrize(
+    ("template", "reasons"),
+    [
+        ("sound_exists", {"nothing": "no", "violin": "yes", "dog": "yes", "bell": "yes"}),
+        ("seen_exists", {"nothing": "no", "cup": "yes", "dog": "yes", "violins": "yes", "drum": "yes"}),
+        ("count_of", {"nothing": "zero", "cup": "one", "dog": "one", "violins": "two", "drum": "one"}),
+        ("always_silent", {"nothing": "yes", "dog": "no", "violin": "no"}),
+        ("source_visible", {"nothing": "no", "dog": "yes", "violins": "yes"}),
+        ("sounding_count", {"nothing": "zero", "dog": "one", "violins": "two"}),
+        ("offscreen", {"bell": "yes"}),
+        ("kinds_sounding", {"dog, violins": "two"}),
+        ("silent_count", {"cup, drum": "two"}),
+    ],
+)
+def test_reasons_end_with_what_is_meant(scenes: list[Scene], template: str, reasons: dict[str, str]) -> None:
+    told = defaultdict(set)
+    for seed in range(300):
+        for sample in samples(scenes[0], BAND, np.random.default_rng(seed), tasks=("avqa",)):
+            if sample.template == template:
+                told[sample.target.split(": ")[1].split(". So")[0]].add(sample.answer)
+                lists = sample.target.partition(" What I ")[0]
+                seen_list = "I see a cup, a dog, two violins and a drum."
+                assert lists in (
+                    seen_list,
+                    "I hear a violin, a dog and a bell.",
+                    f"{seen_list} I hear a violin, a dog and a bell.",
+                )
+    assert told == {meant: {answer} for meant, answer in reasons.items()}
+
+
+@pytest.mark.parametrize(
+    ("template", "first"),
+    [("loudest", "violin"), ("softest", "bell"), ("sounds_first", "violin"), ("sounds_last", "bell")],
+)
+def test_a_list_begins_with_what_is_asked_for(scenes: list[Scene], template: str, first: str) -> None:
+    made = samples(scenes[0], BAND, np.random.default_rng(1), tasks=("avqa",))
+    (target,) = [sample.target for sample in made if sample.template == template]
+    assert target.startswith((f"The {first} ", f"I hear a {first} "))
+
+
 @pytest.mark.parametrize("template", ["sounds_first", "what_at", "sounds_with", "appears_first", "where_loudest"])
 def test_ambiguous_questions_are_not_asked(scenes: list[Scene], template: str) -> None:
     level = labels_of(
