@@ -11,7 +11,7 @@ SIDE = 64
 
 def write_sam2(folder: Path, seed: int = 0) -> Path:
     """A folder with config.json and model.safetensors of a tiny `Sam2VideoModel`."""
-    from transformers import Sam2VideoConfig, Sam2VideoModel
+    from transformers import Sam2VideoConfig, Sam2VideoMaskDecoderConfig, Sam2VideoModel
     from transformers.utils import logging
 
     sizes = [[SIDE // 4] * 2, [SIDE // 8] * 2, [SIDE // 16] * 2]
@@ -34,7 +34,9 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
             "fpn_hidden_size": 128,
         },
         prompt_encoder_config={"hidden_size": 128, "image_size": SIDE, "patch_size": 16},
-        mask_decoder_config={"hidden_size": 128, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+        mask_decoder_config=Sam2VideoMaskDecoderConfig(
+            hidden_size=128, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16
+        ),
         image_size=SIDE,
         memory_attention_hidden_size=128,
         memory_attention_num_layers=1,

@@ -191,7 +191,7 @@ def prompts(place: Place, shape: tuple[int, ...], side: int) -> tuple[torch.Tens
 def _read(folder: Path, config: dict[str, Any], precision: Precision, *, tracks: bool) -> Any:
     """The network on its device; raises WeightsMismatch if tensors are lacking, ModelError if files are damaged."""
     from safetensors import SafetensorError
-    from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoModel
+    from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoMaskDecoderConfig, Sam2VideoModel
     from transformers.utils import logging
 
     parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
@@ -199,7 +199,11 @@ def _read(folder: Path, config: dict[str, Any], precision: Precision, *, tracks:
     logging.set_verbosity_error()  # it tells of the tensors that pictures do not need
     logging.disable_progress_bar()
     try:
-        wanted = Sam2VideoConfig(**config) if tracks else Sam2Config(**{name: config[name] for name in parts})
+        if tracks:  # transformers 5.17 makes the wrong config of a decoder's dictionary
+            decoder = Sam2VideoMaskDecoderConfig(**config["mask_decoder_config"])
+            wanted = Sam2VideoConfig(**{**config, "mask_decoder_config": decoder})
+        else:
+            wanted = Sam2Config(**{name: config[name] for name in parts})
         network, told = (Sam2VideoModel if tracks else Sam2Model).from_pretrained(
             folder,
             config=wanted,

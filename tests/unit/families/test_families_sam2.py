@@ -89,10 +89,10 @@ def test_a_mask_of_a_picture_is_that_of_transformers(weights: Path, masker: Sam2
 
 
 @torch.inference_mode()
-def test_tracking_equals_transformers_that_forgets_nothing(weights: Path, masker: Sam2) -> None:
-    from transformers import Sam2VideoInferenceSession, Sam2VideoModel
+def test_tracking_equals_transformers_that_forgets_nothing(masker: Sam2) -> None:
+    from transformers import Sam2VideoInferenceSession
 
-    model = Sam2VideoModel.from_pretrained(weights).eval()
+    model = masker._model("video")
     frames = pictures(24)
     whole = torch.cat([prepared(picture, SIDE) for picture in frames])
     session = Sam2VideoInferenceSession(video=whole, video_height=48, video_width=80, dtype=torch.float32)
