@@ -155,3 +155,12 @@ def test_a_clip_that_was_looked_at_once_answers_as_if_it_were_fresh(tiny_folder,
         again = seen.ask(question, decoding=GREEDY)
         assert (again.raw_text, again.answer) == (fresh.raw_text, fresh.answer)
     assert seen._memory.reused > 0
+
+
+def test_questions_of_any_length_answered_together_are_those_of_one_by_one(network):
+    encoded = network.encode(make_clip(network, 4.0), "avqa")
+    prompts = [*OTHERS, of_video("what? " * 20)]
+    lengths = {len(network.chat.prompt_ids(prompt)) for prompt in prompts}
+    alone = [network.generate(encoded, prompt, GREEDY) for prompt in prompts]
+    assert len(lengths) == len(prompts)  # so that all rows but one are padded
+    assert network.generate_batch([encoded] * len(prompts), prompts, GREEDY) == alone
