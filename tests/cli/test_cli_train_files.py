@@ -79,7 +79,16 @@ def test_a_model_learns_from_files_and_is_a_model_folder(crab, config: Path, tmp
 
 
 def test_mini_is_tuned_on_all_its_tasks_and_then_asked(crab, config: Path, tmp_path: Path, clips: Path) -> None:
-    more = ["--set", "model=mini", "--set", "stages.0.train=[ilora, masks]", "--set", "stages.0.batch=8"]
+    more = [
+        "--set",
+        "model=mini",
+        "--set",
+        "stages.0.train=[ilora, masks]",
+        "--set",
+        "stages.0.batch=8",
+        "--set",
+        "stages.0.steps=2",
+    ]
     said = crab("train", config, "-o", tmp_path / "run", *more, "--cache", tmp_path / "cache")
     assert said.code == 0, said.err
     header = read_header(tmp_path / "run" / "model")
@@ -183,9 +192,10 @@ def test_a_dry_run_tells_what_a_run_on_files_takes(crab, config: Path, tmp_path:
     def mib(*changes: str) -> float:
         return float(plan(crab, config, *changes)[6].split()[0])
 
-    assert mib("stages.0.batch=300") > 50 * mib("stages.0.batch=3")
-    assert mib("stages.0.batch=300", "stages.0.accumulate=100") == mib("stages.0.batch=3")
-    assert mib("stages.0.batch=300", "checkpointing=true") < mib("stages.0.batch=300")
+    small, large = mib("stages.0.batch=3"), mib("stages.0.batch=300")
+    assert large > 50 * small
+    assert mib("stages.0.batch=300", "stages.0.accumulate=100") == small
+    assert mib("stages.0.batch=300", "checkpointing=true") < large
 
 
 def test_a_dry_run_of_a_large_model_reads_no_weights(crab, config: Path, tmp_path: Path) -> None:
@@ -209,5 +219,3 @@ def test_a_dry_run_of_a_large_model_reads_no_weights(crab, config: Path, tmp_pat
     memory = float(row[6].split()[0])
     assert row[5] == "45.2 M"  # 32 (4 (8 + 3 + 24) 4096 + 2 ((8 + 3) 4096 + 24 11008) + (8 + 3) 11008 + 24 4096)
     assert 4 < memory < 8 and row[6].endswith("GiB"), row
-    exact = plan(crab, config, f"model={folder}", *qlora[1:])
-    assert float(exact[6].split()[0]) > 13
