@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crab_core.types import Event, Track
 
@@ -56,6 +56,28 @@ def merge(told: Sequence[WindowEvents]) -> tuple[Event, ...]:
         for start_s, end_s in _spans(told, key, track)
     ]
     return tuple(sorted(merged, key=lambda event: (event.start_s, event.end_s)))
+
+
+def united(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Events of one label (in any case) and one track that overlap as one event, at the place of the first of them.
+
+    A model that lists the same sound twice with other times has told of one sound. What only touches stays apart.
+    """
+    kept: list[Event] = []
+    for event in events:
+        twins = [one for one in kept if _overlap(one, event)]
+        if not twins:
+            kept.append(event)
+            continue
+        same = [*twins, event]
+        whole = replace(twins[0], start_s=min(one.start_s for one in same), end_s=max(one.end_s for one in same))
+        kept = [whole if one is twins[0] else one for one in kept if one is twins[0] or one not in twins]
+    return tuple(kept)
+
+
+def _overlap(one: Event, other: Event) -> bool:
+    alike = one.track == other.track and _key(one.label) == _key(other.label)
+    return alike and max(one.start_s, other.start_s) < min(one.end_s, other.end_s)
 
 
 def _key(label: str) -> str:

@@ -20,6 +20,7 @@ from crab_core.engine.choosing import answer_by_choosing
 from crab_core.engine.consistency import Scale, contradictions
 from crab_core.engine.drawing import masker_for
 from crab_core.engine.memory import check_fits, limit_gpu, memory_told, parse_bytes
+from crab_core.engine.merging import united
 from crab_core.engine.moments import answer_at_moments
 from crab_core.engine.notes import notes_of
 from crab_core.engine.stopwatch import Stopwatch
@@ -330,7 +331,7 @@ class Seen:
             task=task.name,
             question=request.question,
             answer=reading.answer,
-            events=reading.events,
+            events=united(reading.events),
             boxes=reading.boxes,
             raw_text=generated.text,
             audio=clip.audio,

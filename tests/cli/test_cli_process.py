@@ -47,7 +47,9 @@ def test_interrupting_exits_130_in_one_line(tmp_path: Path) -> None:
     ("words", "offered"),
     [
         pytest.param("crab inf", ["infer"], id="command"),
-        pytest.param("crab infer clip.mp4 --task av", ["avqa", "ave", "avvp", "avss", "avcap"], id="task"),
+        pytest.param(
+            "crab infer clip.mp4 --task av", ["avqa", "ave", "avvp", "avss", "avcap", "avqa-options"], id="task"
+        ),
         pytest.param("crab infer clip.mp4 --model m", ["mini"], id="model"),
         pytest.param("crab models info crab-", ["crab-7b", "crab-plus-7b"], id="model argument"),
         pytest.param("crab infer clip.mp4 --dtype b", ["bfloat16"], id="choice"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crab_core.engine.merging import Window, WindowEvents, merge
+from crab_core.engine.merging import Window, WindowEvents, merge, united
 from crab_core.engine.windows import spread
 from crab_core.types import Event
 
@@ -103,3 +103,25 @@ def test_windows_reach_the_end(duration: float, window: float, stride: float, st
     assert [one.start_s for one in windows] == starts
     assert all(one.length_s == window for one in windows[:-1])
     assert abs(windows[-1].end_s - end) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param([Event("cow", 0, 4), Event("Cow ", 2, 9)], [Event("cow", 0, 9)], id="overlap"),
+        pytest.param([Event("cow", 0, 4), Event("cow", 4, 9)], [Event("cow", 0, 4), Event("cow", 4, 9)], id="touch"),
+        pytest.param(
+            [Event("cow", 0, 3), Event("dog", 1, 2), Event("cow", 5, 8), Event("cow", 2, 6)],
+            [Event("cow", 0, 8), Event("dog", 1, 2)],
+            id="one that joins two",
+        ),
+        pytest.param(
+            [Event("cow", 0, 4, "audio"), Event("cow", 0, 4, "visual")],
+            [Event("cow", 0, 4, "audio"), Event("cow", 0, 4, "visual")],
+            id="two tracks",
+        ),
+    ],
+)
+def test_what_overlaps_is_united(events: list[Event], expected: list[Event]) -> None:
+    assert list(united(events)) == expected
