@@ -53,10 +53,6 @@ class CrabHeads(DecoderHeads):
         """The LLM without its output layer."""
         return self.network.model.llm.model
 
-    def router_name(self, name: str) -> str:
-        """With the LLM's `model.` before it."""
-        return f"model.{name}"
-
     def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None) -> Generated:
         """What the network's `generate` gives."""
         return self.network.generate(encoded, prompt, decoding, on_text)

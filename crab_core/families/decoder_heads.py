@@ -72,8 +72,8 @@ class DecoderHeads(ABC):
         return nullcontext()
 
     def router_name(self, name: str) -> str:
-        """The name of a router as seen from the whole language model."""
-        return name
+        """The name of a router as seen from the whole language model, which is how published adapters name it."""
+        return f"model.{name}"
 
     def routes(
         self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None

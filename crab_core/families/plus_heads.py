@@ -48,10 +48,6 @@ class PlusHeads(DecoderHeads):
         """The text decoder."""
         return self.network.model.text
 
-    def router_name(self, name: str) -> str:
-        """As the published adapter names it."""
-        return f"model.{name}"
-
     def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None) -> Generated:
         """What the network's `generate` gives."""
         return self.network.generate(encoded, prompt, decoding, on_text)
