@@ -1,7 +1,7 @@
 """Peak memory of this machine while a model folder is loaded, in a process of its own for each way of loading.
 
-    python benchmarks/random_crab.py /tmp/crab-random --layers 6
-    python benchmarks/quantised_load.py /tmp/crab-random --out benchmarks/results/quantised_load.json
+    python benchmarks/random_crab.py crab-random --layers 6
+    python benchmarks/quantised_load.py crab-random --out benchmarks/results/quantised_load.json
 
 `before_mib` is what Python, torch and the quantiser take; `weights_mib` what the folder holds.
 """

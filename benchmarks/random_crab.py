@@ -1,7 +1,7 @@
 """A model folder in the shape of Crab-7B with random weights: what speed and memory can be measured with.
 
-    python benchmarks/random_crab.py /tmp/crab-random               # 32 layers, bfloat16, about 15 GB
-    python benchmarks/random_crab.py /tmp/crab-tiny --tiny           # a few MB, to try the scripts
+    python benchmarks/random_crab.py crab-random                    # 32 layers, bfloat16, about 15 GB
+    python benchmarks/random_crab.py crab-tiny --tiny               # a few MB, to try the scripts
 
 The weights are written one tensor at a time. The tokenizer is the embedded model's: what is written is no text.
 """
