@@ -1,7 +1,8 @@
 """Looking at what each LoRA head did for one answer: capture, maps, ablation, as one `HeadReport`.
 
 The answer is the one that `ask` gives, bit for bit: hooks read the routers while it is written. Everything else is
-computed afterwards from the written tokens. Memory: one number a router, position and head (a few MB for a 7B model).
+computed afterwards from the written tokens. Memory: a row a position and a few rows a router; with `raw` one number a
+router, position and head.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from crab_core.engine.heads_faithful import Faithfulness, faithfulness
-from crab_core.engine.heads_maps import MEDIA, by_kind, by_router, by_second, head_maps, with_pictures_seen
+from crab_core.engine.heads_maps import MEDIA, by_kind, by_place, by_second, head_maps, with_pictures_seen
 from crab_core.engine.heads_report import Ablation, HeadReport, alike_of
+from crab_core.engine.heads_routing import routing_of
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
 from crab_core.engine.memory import memory_told
 from crab_core.engine.moments import answer_at_moments, look_at, moments_of
@@ -110,7 +112,7 @@ def look_at_heads(
     """
     options, watch = options or HeadOptions(), Stopwatch()
     on_progress(Progress("answer", 0, 1, "answers", seen.request.clip.name))
-    found = capture_heads(seen, request, decoding, watch)
+    found = capture_heads(seen, request, decoding, watch, raw=options.raw)
     asked, generated, routes, shares = found.asked, found.generated, found.routes, found.shares
     inside, clip, task, tokens, written = asked.inside, asked.clip, asked.task, found.tokens, found.written
     placed = with_pictures_seen(tokens)
@@ -124,7 +126,7 @@ def look_at_heads(
             checks = _checked(asked, clip, generated, maps) if options.check else ()
         looks = maps["video"].shape[1] if "video" in maps else len(clip.frames)
         stride = max(1, len(clip.frames) // max(1, looks))  # a look of several frames is shown by its first
-        layers, projections, table = by_router(routes.routers, routes.weights)
+        layers, projections, table = by_place(routes.routers, routes.mean(routes.by_kind))
     return HeadReport(
         alike=alike_of(inside) if inside.heads > 1 else None,
         result=found.result,
@@ -147,13 +149,19 @@ def look_at_heads(
         checks=checks,
         notes=_notes(inside.heads, placed, generated, options.method),
         routers=routes.routers,
-        raw=routes.weights if options.raw else None,
+        raw=routes.weights,
+        routing=routing_of(routes),
         extras=dict(watch.spent_s),
     )
 
 
 def capture_heads(
-    seen: Seen, request: Request, decoding: Decoding | None = None, watch: Stopwatch | None = None
+    seen: Seen,
+    request: Request,
+    decoding: Decoding | None = None,
+    watch: Stopwatch | None = None,
+    *,
+    raw: bool = False,
 ) -> Captured:
     """The answer that `ask` gives, bit for bit, and the routing weights behind it; nothing else is computed.
 
@@ -170,15 +178,14 @@ def capture_heads(
     prompt, clip, encoded = _shown(seen, request, task, prompt, watch)
     asked = Asked(seen, request, inside, task, prompt, clip, encoded, decoding)
     with watch("generate"), memory_told(f"looking at the heads for '{clip.path}'"):
-        generated, routes = inside.routes(encoded, prompt, decoding)
+        before = prompt_tokens(inside.spans(encoded, prompt), inside.prompt_pieces(prompt), request.question)
+        generated, routes = inside.routes(encoded, prompt, decoding, [token.kind for token in before], raw=raw)
     if task.moment is None:
         result = seen.read(request, task, generated, decoding, watch)
     else:
         result = answer_at_moments(seen, request, task, decoding, None, watch, own_masks=True)  # with its boxes
     written = written_tokens(inside.pieces(generated.token_ids))
-    before = prompt_tokens(generated.spans, inside.prompt_pieces(prompt), request.question)
-    shares = routes.weights.mean(0)  # (T, H)
-    return Captured(asked, generated, routes, result, (*before, *written), tuple(written), shares)
+    return Captured(asked, generated, routes, result, (*before, *written), tuple(written), routes.shares)
 
 
 def _shown(seen: Seen, request: Request, task: Task, prompt: Prompt, watch: Stopwatch) -> tuple[Prompt, Clip, Encoded]:
@@ -207,18 +214,23 @@ def _relevance(
 
 
 def _ablations(asked: Asked, generated: Generated, on_progress: Listener) -> list[Ablation]:
-    """The answer with all heads, without each, with each alone, and with none."""
-    everyone = tuple(range(asked.inside.heads))
-    plans = [("all heads", everyone)]
+    """The answer with all heads, without each, with each alone, with shares that no router chose, and with none."""
+    inside, everyone = asked.inside, tuple(range(asked.inside.heads))
+    plans = [("all heads", everyone, inside.only(everyone))]
     if len(everyone) > 1:
-        plans += [(f"without head {head + 1}", tuple(h for h in everyone if h != head)) for head in everyone]
-    plans += [(f"only head {head + 1}", (head,)) for head in everyone if len(everyone) > 2]
-    plans.append(("no head", ()))
-    found = []
-    for done, (name, kept) in enumerate(plans, start=1):
-        with asked.inside.only(kept):
-            written = generated if kept == everyone else _write(asked)
-            chance = asked.inside.log_probability(asked.encoded, asked.prompt, generated.token_ids)
+        for head in everyone:
+            kept = tuple(other for other in everyone if other != head)
+            plans.append((f"without head {head + 1}", kept, inside.only(kept)))
+    plans += [(f"only head {head + 1}", (head,), inside.only([head])) for head in everyone if len(everyone) > 2]
+    if len(everyone) > 1:
+        plans.append(("shares all even", everyone, inside.rerouted("even")))
+        plans.append(("shares exchanged", everyone, inside.rerouted("exchanged")))
+    plans.append(("no head", (), inside.only([])))
+    found: list[Ablation] = []
+    for done, (name, kept, changed) in enumerate(plans, start=1):
+        with changed:
+            written = _write(asked) if found else generated
+            chance = inside.log_probability(asked.encoded, asked.prompt, generated.token_ids)
         found.append(Ablation(name, kept, _answer(asked, written), written.text, chance))
         on_progress(Progress("ablate", done, len(plans), "answers", name))
     return found

@@ -30,13 +30,9 @@ MEDIA: tuple[Medium, ...] = ("video", "audio")
 _LAYER = re.compile(r"\.(\d+)\.")
 
 
-def by_router(routers: Sequence[str], weights: Floats) -> tuple[list[int], list[str], Floats]:
-    """Layer numbers, projection names and the mean share (layers, projections, H); NaN where there is no router."""
-    return by_place(routers, weights.mean(1))
-
-
 def by_place(routers: Sequence[str], values: Floats) -> tuple[list[int], list[str], Floats]:
-    """Layer numbers, projection names and the values (R, ...) as (layers, projections, ...)."""
+    """Layer numbers, projection names and the values (R, ...) as (layers, projections, ...); NaN where there is no
+    router."""
     places = [(int(found[1]) if (found := _LAYER.search(name)) else 0, name.rpartition(".")[2]) for name in routers]
     layers = sorted({layer for layer, _ in places})
     projections = list(dict.fromkeys(name for _, name in places))

@@ -10,6 +10,7 @@ import numpy as np
 
 from crab_core.engine.heads_faithful import Faithfulness
 from crab_core.engine.heads_maps import by_place
+from crab_core.engine.heads_routing import Routing
 from crab_core.engine.heads_tokens import Token
 from crab_core.types import Result
 
@@ -25,7 +26,7 @@ SCHEMA = "crab.heads/1"
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """The answer with some heads only: `heads` take part, the others are silent.
+    """The answer with some heads only, or with other shares: `heads` take part, the others are silent.
 
     `log_probability` is that of the whole model's own text, so that ablations compare.
     """
@@ -41,12 +42,14 @@ class Ablation:
 class Alike:
     """How alike the update matrices of the heads are, by layer and projection: a fact about the model, not the answer.
 
-    `pairs` counts heads from 0. `cka` (layers, projections, P) is linear CKA, `angles_deg` (layers, projections, P, r)
-    the principal angles; see `nn/ilora/similarity.py`. The `chance` ones are those of two random matrices of the same
-    shape, without the axis of pairs. NaN where there is no adapter, or where a head's matrix is zero.
+    `pairs` counts heads from 0. `cosine` and `cka` (layers, projections, P) are the cosine and linear CKA, `angles_deg`
+    (layers, projections, P, r) the principal angles; see `nn/ilora/similarity.py`. The `chance` ones are those of two
+    random matrices of the same shape, without the axis of pairs (a cosine's is 0). NaN where there is no adapter, or
+    where a head's matrix is zero.
     """
 
     pairs: tuple[tuple[int, int], ...]
+    cosine: Floats
     cka: Floats
     angles_deg: Floats
     chance_cka: Floats
@@ -56,6 +59,7 @@ class Alike:
         """Plain JSON values, of the angles the mean."""
         return {
             "pairs": [list(pair) for pair in self.pairs],
+            "cosine": _rounded(self.cosine),
             "cka": _rounded(self.cka),
             "angle_deg": _rounded(self.angles_deg.mean(-1), 2),
             "chance_cka": _rounded(self.chance_cka),
@@ -70,7 +74,7 @@ def alike_of(inside: HeadsView) -> Alike:
     def placed(values: Floats) -> Floats:
         return by_place(found.routers, values)[2]
 
-    measured = placed(found.cka), placed(found.angles_deg)
+    measured = placed(found.cosine), placed(found.cka), placed(found.angles_deg)
     return Alike(found.pairs, *measured, placed(found.chance_cka), placed(found.chance_angles_deg))
 
 
@@ -82,7 +86,7 @@ class HeadReport:
     `by_kind` maps a kind of token to (H,), `by_second` a medium to (S, H), `maps` a medium to (H, S, rows, columns):
     see `engine/heads_maps.py` for what they mean. `relevance` is (T,), sum 1. `frames` (S, h, w, 3) uint8 and
     `waveform` (samples,) are what the maps lie on. `raw` (R, T, H) is None unless it was asked for, `alike` if there is
-    only one head.
+    only one head, `routing` (how decided the routers are, see `engine/heads_routing.py`) only in hand-made reports.
     """
 
     result: Result
@@ -107,6 +111,7 @@ class HeadReport:
     routers: tuple[str, ...] = ()
     raw: Floats | None = None
     alike: Alike | None = None
+    routing: Routing | None = None
     extras: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -133,6 +138,7 @@ class HeadReport:
             "frame_times_s": _rounded(self.frame_times_s),
             "sound_windows_s": [list(window) for window in self.sound_windows_s],
             "alike": None if self.alike is None else self.alike.to_dict(),
+            "routing": None if self.routing is None else self.routing.to_dict(),
             "ablations": [asdict(one) for one in self.ablations],
             "checks": [{**asdict(one), "gain": one.gain} for one in self.checks],
             "timings_s": _rounded_values(self.extras),

@@ -32,7 +32,7 @@ from crab_core.types import Clip, Decoding
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from crab_core.families._base import Encoded, Generated, HeadsView
+    from crab_core.families._base import Encoded, Generated, HeadsView, Routes
 
     Floats = npt.NDArray[np.float32]
 
@@ -62,7 +62,7 @@ class _Looked:
     generated: Generated
     tokens: tuple[Token, ...]
     written: tuple[Token, ...]
-    shares: Floats
+    routes: Routes
     maps: Mapping[str, Floats]
 
 
@@ -94,11 +94,11 @@ class _Run:
     def _look(self, item: Item) -> _Looked:
         inside = self.inside
         encoded = self._encode(item, item.clip)
-        generated, routes = inside.routes(encoded, item.prompt, _decoding(item.task))
+        before = prompt_tokens(inside.spans(encoded, item.prompt), inside.prompt_pieces(item.prompt), item.question)
+        kinds = [token.kind for token in before]
+        generated, routes = inside.routes(encoded, item.prompt, _decoding(item.task), kinds)
         written = written_tokens(inside.pieces(generated.token_ids))
-        before = prompt_tokens(generated.spans, inside.prompt_pieces(item.prompt), item.question)
-        shares = routes.weights.mean(0)
-        looked = _Looked(item, encoded, generated, (*before, *written), tuple(written), shares, {})
+        looked = _Looked(item, encoded, generated, (*before, *written), tuple(written), routes, {})
         looked.maps = self._maps(looked, METHOD)
         return looked
 
@@ -113,7 +113,7 @@ class _Run:
             ids, chosen = looked.generated.token_ids, targets(looked.written)
             relevance = inside.relevance(looked.encoded, item.prompt, ids, chosen, method)
         gaze = inside.gaze(item.clip, item.task)
-        return head_maps(with_pictures_seen(looked.tokens), looked.shares, relevance, gaze)
+        return head_maps(with_pictures_seen(looked.tokens), looked.routes.shares, relevance, gaze)
 
     def shares(self) -> Table:
         """How far heads and tasks go together, by kind of token."""
@@ -129,7 +129,7 @@ class _Run:
         return Table("Specialisation: what a head tells about the task", tuple(lines))
 
     def _rows(self) -> list[HeadRow]:
-        looked = [(one.item, mean_shares(one.tokens, one.shares)) for one in self.looked]
+        looked = [(one.item, mean_shares(one.tokens, one.routes.shares)) for one in self.looked]
         return [HeadRow(item.name, item.task, item.question, "", "", "used", shares) for item, shares in looked]
 
     def use(self) -> Table:

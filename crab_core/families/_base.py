@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from crab_core.types import Box, Clip, Decoding, Medium, Point, Prompt, View
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crab_core.weights.folder import Header
 
 OnText = Callable[[str], None]
+Rerouting = Literal["even", "exchanged"]
 MASK_LOGITS = "mask_logits"  # where `Generated.extras` has the mask that was drawn
 
 
@@ -244,26 +245,41 @@ class SharingNetwork(Protocol):
 
 @dataclass(frozen=True)
 class Routes:
-    """How much each head took part: `weights` (R, T, H) float32 of R routers at T positions, each token's sum 1.
+    """How much each head took part, of R routers at T positions: every share is a mean of routing weights, sum 1.
 
     `routers` names them, such as `model.layers.0.self_attn.q_proj`. Positions are those of the prompt and of the
-    written tokens that were read again; the last written one is read by nobody.
+    written tokens that were read again; the last written one is read by nobody. `shares` (T, H) is each position's mean
+    over routers, `by_kind` (R, K, H) each router's mean over the `counts` (K,) positions of each of `kinds`, and
+    `entropy_bits` (R, K) how undecided it was there; NaN where a kind does not occur. `weights` (R, T, H) is all that
+    was said, None unless it was asked for.
     """
 
     routers: tuple[str, ...]
-    weights: npt.NDArray[np.float32]
+    shares: npt.NDArray[np.float32]
+    kinds: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+    by_kind: npt.NDArray[np.float32]
+    entropy_bits: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32] | None = None
+
+    def mean(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The mean over all positions, of values (R, K, ...) by kind of position: (R, ...)."""
+        found = self.counts > 0
+        parts = (self.counts[found] / self.counts.sum()).astype(values.dtype)
+        return (values[:, found].swapaxes(1, -1) * parts).sum(-1)
 
 
 @dataclass(frozen=True)
 class HeadsAlike:
     """How alike the update matrices of each pair of heads are, as `nn/ilora/similarity.py` measures it.
 
-    `cka` (R, P) and `angles_deg` (R, P, r) of R adapted layers and P pairs, NaN where a matrix is zero; `chance_cka`
-    (R,) and `chance_angles_deg` (R, r) are those of two random matrices of the same shape.
+    `cosine` and `cka` (R, P) and `angles_deg` (R, P, r) of R adapted layers and P pairs, NaN where a matrix is zero;
+    `chance_cka` (R,) and `chance_angles_deg` (R, r) are those of two random matrices of the same shape.
     """
 
     routers: tuple[str, ...]
     pairs: tuple[tuple[int, int], ...]
+    cosine: npt.NDArray[np.float32]
     cka: npt.NDArray[np.float32]
     angles_deg: npt.NDArray[np.float32]
     chance_cka: npt.NDArray[np.float32]
@@ -277,10 +293,22 @@ class HeadsView(Protocol):
     def heads(self) -> int:
         """How many heads share each adapted layer."""
 
+    def spans(self, encoded: Encoded, prompt: Prompt) -> tuple[Span, ...]:
+        """What each position of the prompt holds, as `Generated.spans` has it."""
+
     def routes(
-        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, kinds: Sequence[str] = (), *, raw: bool = False
     ) -> tuple[Generated, Routes]:
-        """What `generate` gives, unchanged, and what the routers said meanwhile."""
+        """What `generate` gives, unchanged, and what the routers said meanwhile, added up by kind of position.
+
+        `kinds` are those of the prompt's positions in order; what comes after them is `written`. `raw` keeps every
+        weight as well.
+        """
+
+    def fresh_routes(
+        self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int], kinds: Sequence[str], seed: int
+    ) -> Routes:
+        """What routers at the random start of that seed would say to the inputs that the network's own routers had."""
 
     def alike(self) -> HeadsAlike:
         """How alike the heads' matrices are: of the model, whatever it is asked."""
@@ -304,6 +332,9 @@ class HeadsView(Protocol):
 
     def only(self, kept: Iterable[int]) -> AbstractContextManager[None]:
         """Within the block only these heads update, with the weights that the routers gave them."""
+
+    def rerouted(self, change: Rerouting) -> AbstractContextManager[None]:
+        """Within the block all heads count alike (`even`), or each gets the share of the one before (`exchanged`)."""
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text of each token; joined they are the text of all."""

@@ -20,9 +20,9 @@ from crab_core.nn.splice import Spliced
 if TYPE_CHECKING:
     from transformers import DynamicCache, LlamaForCausalLM
 
-    from crab_core.nn.ilora import HeadMask
+    from crab_core.nn.ilora import RouteChange
 
-    Layers = tuple[tuple[bool, tuple[str, ...], tuple[tuple[str, HeadMask], ...]], ...]
+    Layers = tuple[tuple[bool, tuple[str, ...], tuple[tuple[str, RouteChange], ...]], ...]
     Way = tuple[Layers, tuple[int, ...]]
     Read = Callable[[torch.Tensor, DynamicCache], object]
 

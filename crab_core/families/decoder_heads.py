@@ -8,9 +8,9 @@ Letters: T positions, H heads, L prompt positions, n written tokens, W width of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from crab_core.errors import UsageError
-from crab_core.families._base import Encoded, Generated, HeadsAlike, OnText, Routes
+from crab_core.families._base import Encoded, Generated, HeadsAlike, Rerouting, Routes, Span
 from crab_core.families.crab_text import UNFINISHED
 from crab_core.nn import ilora
 from crab_core.types import Decoding, Prompt
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 METHODS = ("attention", "gradient")
+WRITTEN = "written"  # the kind of all positions behind the prompt
+REROUTED: Mapping[Rerouting, ilora.RouteChange] = {
+    "even": ilora.EvenShares(),
+    "exchanged": ilora.ExchangedShares(),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,11 @@ class DecoderHeads(ABC):
         """transformers' model that has `layers`, with the adapters in it."""
 
     @abstractmethod
-    def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None) -> Generated:
+    def spans(self, encoded: Encoded, prompt: Prompt) -> tuple[Span, ...]:
+        """What each position of the prompt holds."""
+
+    @abstractmethod
+    def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding) -> Generated:
         """What the network's `generate` gives."""
 
     @abstractmethod
@@ -76,14 +85,40 @@ class DecoderHeads(ABC):
         return f"model.{name}"
 
     def routes(
-        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, kinds: Sequence[str] = (), *, raw: bool = False
     ) -> tuple[Generated, Routes]:
-        """What `generate` gives, and the routing weights of every position that was read, collected meanwhile."""
-        with ilora.capture(self.decoder) as collected:
-            generated = self.generated(encoded, prompt, decoding, on_text)
-        read = generated.prompt_tokens + len(generated.token_ids)
-        weights = [torch.cat(calls, dim=1)[0, :read].float().cpu() for calls in collected.values()]  # (T, H) each
-        return generated, Routes(tuple(map(self.router_name, collected)), torch.stack(weights).numpy())
+        """What `generate` gives, and the routing weights of every position that was read, added up meanwhile."""
+        names = _names(kinds)
+        groups = [names.index(kind) for kind in kinds]
+        with ExitStack() as stack:
+            tally = stack.enter_context(ilora.tallied(self.decoder, groups, len(names)))
+            every = stack.enter_context(ilora.capture(self.decoder)) if raw else {}
+            generated = self.generated(encoded, prompt, decoding)
+        weights = [torch.cat(calls, dim=1)[0].float().cpu() for calls in every.values()]  # (T, H) each
+        routes = self._routes(tally, names)
+        return generated, replace(routes, weights=torch.stack(weights).numpy()) if raw else routes
+
+    def fresh_routes(
+        self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int], kinds: Sequence[str], seed: int
+    ) -> Routes:
+        """The text is read once more, with the routers that it was written with; others only listen."""
+        names = _names(kinds)
+        groups = [names.index(kind) for kind in kinds]
+        with torch.inference_mode(), self.using(encoded):
+            asked = self.asked(encoded, prompt, token_ids[:-1])
+            with ilora.tallied(self.decoder, groups, len(names), fresh=seed) as tally:
+                self.logits(asked, asked.embeds, 1)
+        return self._routes(tally, names)
+
+    def _routes(self, tally: ilora.Tally, kinds: Sequence[str]) -> Routes:
+        return Routes(
+            routers=tuple(map(self.router_name, tally.names)),
+            shares=tally.shares().cpu().numpy(),
+            kinds=tuple(kinds),
+            counts=tally.counts().numpy(),
+            by_kind=tally.by_group().numpy(),
+            entropy_bits=tally.entropies_bits().numpy(),
+        )
 
     def alike(self) -> HeadsAlike:
         """Of each adapted layer, by its router's name."""
@@ -93,6 +128,7 @@ class DecoderHeads(ABC):
         return HeadsAlike(
             tuple(map(self.router_name, layers)),
             tuple(ilora.pairs_of(self.heads)),
+            torch.stack([one.cosine for one in found]).float().cpu().numpy(),
             torch.stack([one.cka for one in found]).float().cpu().numpy(),
             torch.stack([one.angles_deg for one in found]).float().cpu().numpy(),
             np.array([cka for cka, _ in by_chance], np.float32),
@@ -125,6 +161,10 @@ class DecoderHeads(ABC):
         """Within the block only these heads update; with none of them the language model is what it was before."""
         return ilora.heads(self.decoder, keep=list(kept))
 
+    def rerouted(self, change: Rerouting) -> AbstractContextManager[None]:
+        """Within the block the routers' shares are even, or given to the next head each."""
+        return ilora.rerouted(self.decoder, REROUTED[change])
+
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text of each token; one that ends a character begun before has all of it."""
         return pieces_of(list(token_ids), self.decode)
@@ -149,6 +189,11 @@ class DecoderHeads(ABC):
         with _watched_attention(self.decoder, rows) as paid:
             self.logits(asked, asked.embeds, 1)
         return torch.stack(paid).mean(0)
+
+
+def _names(kinds: Sequence[str]) -> list[str]:
+    """Each kind once, and at last that of all positions behind the prompt."""
+    return [*(kind for kind in dict.fromkeys(kinds) if kind != WRITTEN), WRITTEN]
 
 
 def pieces_of(ids: list[int], decode: Callable[[list[int]], str]) -> list[str]:

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from crab_core.errors import ModelError
-from crab_core.families._base import Encoded, Generated, OnText
+from crab_core.families._base import Encoded, Generated, Span
 from crab_core.families.decoder_heads import Asked, DecoderHeads, pieces_of
+from crab_core.nn.splice import Row, Splicer
 from crab_core.types import Clip, Decoding, Medium, Prompt
 
 if TYPE_CHECKING:
@@ -48,9 +49,16 @@ class PlusHeads(DecoderHeads):
         """The text decoder."""
         return self.network.model.text
 
-    def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None) -> Generated:
+    def spans(self, encoded: Encoded, prompt: Prompt) -> tuple[Span, ...]:
+        """What each position of the prompt holds."""
+        chat = self.network.chat
+        ids = chat.prompt_ids(prompt)
+        found = Splicer(chat.placeholders, chat.pad_id).stretches(Row(ids, len(ids), encoded.features))
+        return tuple(Span(one.kind, one.start, one.end, one.index) for one in found)
+
+    def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding) -> Generated:
         """What the network's `generate` gives."""
-        return self.network.generate(encoded, prompt, decoding, on_text)
+        return self.network.generate(encoded, prompt, decoding)
 
     def asked(self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int]) -> Asked:
         """The prompt and what was written; written tokens stand one after another behind it."""

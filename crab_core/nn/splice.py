@@ -84,6 +84,11 @@ class Splicer:
             stretches=tuple(plan.stretches(length) for plan in plans),
         )
 
+    def stretches(self, row: Row) -> tuple[Stretch, ...]:
+        """Where everything of a row lies, nothing looked up. Raises ValueError if the row names a medium twice."""
+        plan = self._plan(row)
+        return plan.stretches(plan.length)
+
     def _plan(self, row: Row) -> _Plan:
         """Cuts the ids at the placeholders."""
         pieces: list[_Piece] = []

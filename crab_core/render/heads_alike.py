@@ -15,7 +15,11 @@ Document = Mapping[str, Any]
 Table = list[list[float | None]]
 
 INK = "#6a51a3"
-MEASURES = {"cka": ("linear CKA", 1.0, ""), "angle_deg": ("principal angle", 90.0, " degrees")}
+MEASURES = {
+    "cosine": ("cosine", 1.0, ""),
+    "cka": ("linear CKA", 1.0, ""),
+    "angle_deg": ("principal angle", 90.0, " degrees"),
+}
 
 
 def alike_parts(document: Document) -> list[str]:
@@ -25,22 +29,23 @@ def alike_parts(document: Document) -> list[str]:
         return []
     rows = []
     for number, pair in enumerate(alike["pairs"]):
-        cells = [_mean(_of_pair(alike[measure], number)) for measure in MEASURES]
-        rows.append((_name(pair), _number(cells[0], 3), _number(cells[1], 1)))
-    by_chance = [_mean(alike[f"chance_{measure}"]) for measure in MEASURES]
-    rows.append(("two random matrices of that shape", _number(by_chance[0], 3), _number(by_chance[1], 1)))
+        cells = [_mean(_of_pair(alike[measure], number)) if measure in alike else None for measure in MEASURES]
+        rows.append((_name(pair), _number(cells[0], 3), _number(cells[1], 3), _number(cells[2], 1)))
+    cka, angle = (_mean(alike[f"chance_{measure}"]) for measure in ("cka", "angle_deg"))
+    rows.append(("two random matrices of that shape", _number(0.0, 3), _number(cka, 3), _number(angle, 1)))
     charts = [f"<div>{chart}</div>" for _, chart in alike_charts(document)]
     first = len(alike["pairs"])  # charts of one measure stand in a row
     return [
         heading("Are the heads different matrices?"),
         paragraph(
             "This is about the model, whatever it is asked. Heads share the way down (A) and differ in the way up (B). "
+            "The cosine of two of them is 1 where both do the same to every input, as copies would. "
             "Linear CKA is 1 where two heads write the same pattern, up to rotation and scale. The principal angle "
             "(mean over the rank) is 0 degrees where they write into the same directions, 90 where no direction is "
             "shared. Two heads as far apart as random matrices have nothing in common; two that are alike could be one."
         ),
-        table(("heads", "linear CKA", "principal angle, degrees"), rows, numbers=(1, 2)),
-        *(f'<div class="charts">{"".join(some)}</div>' for some in (charts[:first], charts[first:])),
+        table(("heads", "cosine", "linear CKA", "principal angle, degrees"), rows, numbers=(1, 2, 3)),
+        *(f'<div class="charts">{"".join(charts[at : at + first])}</div>' for at in range(0, len(charts), first)),
     ]
 
 
@@ -51,8 +56,10 @@ def alike_charts(document: Document) -> Iterator[tuple[str, str]]:
         return
     layers = [str(layer) for layer in document["layers"]]
     for measure, (told, highest, unit) in MEASURES.items():
+        if measure not in alike:  # of data that an older version wrote
+            continue
         for number, pair in enumerate(alike["pairs"]):
-            name = "CKA" if measure == "cka" else "angle"
+            name = {"cka": "CKA", "angle_deg": "angle"}.get(measure, measure)
             cells = Cells(f"{name} {pair[0] + 1}, {pair[1] + 1}", f"{told} of {_name(pair)}", INK, highest, unit)
             chart = cells_chart(_of_pair(alike[measure], number), layers, document["projections"], cells)
             yield f"alike-{name.lower()}-heads-{pair[0] + 1}-{pair[1] + 1}", chart

@@ -15,6 +15,7 @@ import numpy as np
 from crab_core.render.charts import layers_chart, seconds_chart, shares_chart
 from crab_core.render.colours import colour
 from crab_core.render.heads_alike import alike_charts, alike_parts
+from crab_core.render.heads_routing import routing_charts, routing_parts
 from crab_core.render.overlays import data_uri, encoded, overlay, sound_overlay, sound_picture, strip
 from crab_core.render.page import heading, page, paragraph, picture, table
 
@@ -36,8 +37,8 @@ def heads_page(document: Document, arrays: Arrays) -> str:
     """The self-contained page; its size grows with frames and heads, some hundred kB for ten frames."""
     result = document["result"]
     body = [*_head(document), *_summary(document), *_seen(document, arrays), *_heard(document, arrays)]
-    body += [*_written(document), *_ablations(document), *_checks(document), *_layers(document), *alike_parts(document)]
-    body += _reading(document)
+    body += [*_written(document), *_ablations(document), *_checks(document), *_layers(document)]
+    body += [*routing_parts(document), *alike_parts(document), *_reading(document)]
     return page(f"Heads: {result['id']}", body)
 
 
@@ -64,6 +65,7 @@ def _charts(document: Document) -> Iterator[tuple[str, str]]:
         yield f"{NAMES[medium]}-by-second", seconds_chart(series, f"share by second, {NAMES[medium]}", _ends(document))
     for head in range(document["heads"]):
         yield f"layers-head-{head + 1}", _layers_chart(document, head)
+    yield from routing_charts(document)
     yield from alike_charts(document)
 
 
@@ -187,7 +189,8 @@ def _ablations(document: Document, level: int = 2) -> list[str]:
         paragraph(
             "The model answers again while heads are silent. The last columns say how likely it still finds the text "
             "that it wrote with all heads: natural logarithm of the probability, and the change. A head whose absence "
-            "changes nothing had no part in this answer, whatever its map shows."
+            "changes nothing had no part in this answer, whatever its map shows. Even and exchanged shares keep all "
+            "heads and take away what the routers know: every head counts alike, or gets the share of the one before."
         ),
         table(("heads", "answer", "log-probability", "change"), rows, numbers=(2, 3)),
     ]

@@ -1,7 +1,9 @@
-"""Which heads take part: a mask on the routing weights, set and lifted without touching any weight.
+"""Which heads take part: a change of the routing weights, set and lifted without touching any weight.
 
 with heads(model, keep=1):
     model.generate(...)          # only head 1 updates, with the weight that the router gave it
+with rerouted(model, EvenShares()):
+    model.generate(...)          # every head counts alike, whatever the routers say
 """
 
 from __future__ import annotations
@@ -9,12 +11,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from crab_core.errors import UsageError
 from crab_core.nn.ilora.layer import ILoraLayer
+
+
+class RouteChange(Protocol):
+    """What is done to the routing weights before they weigh the heads."""
+
+    def apply(self, route: torch.Tensor) -> torch.Tensor:
+        """Routing weights (..., H) as they shall be."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvenShares:
+    """Every head counts alike: what is left of an adapter whose routers know nothing."""
+
+    def apply(self, route: torch.Tensor) -> torch.Tensor:
+        """1 / H everywhere."""
+        return torch.full_like(route, 1 / route.shape[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangedShares:
+    """Each head gets the share that the router gave to the one before it, the first one that of the last."""
+
+    def apply(self, route: torch.Tensor) -> torch.Tensor:
+        """The same shares, one head further."""
+        return route.roll(1, dims=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +101,23 @@ def heads(
     """
     if (keep is None) == (drop is None):
         raise UsageError("'heads' needs either keep or drop", hint="For example: heads(model, keep=1).")
-    before = [(layer, dict(layer.head_masks)) for layer in layers(model)]
-    _mask(model, keep=_as_set(keep), drop=_as_set(drop), renormalise=renormalise)
-    try:
+    with _kept_masks(model):
+        _mask(model, keep=_as_set(keep), drop=_as_set(drop), renormalise=renormalise)
         yield
-    finally:
-        for layer, masks in before:
-            layer.head_masks.clear()
-            layer.head_masks.update(masks)
+
+
+@contextmanager
+def rerouted(model: nn.Module, change: RouteChange) -> Iterator[None]:
+    """Within the block the active adapters' routing weights are changed, and no other mask counts.
+
+    Raises UsageError if the model has no I-LoRA layer.
+    """
+    with _kept_masks(model):
+        for layer in layers(model):
+            for name in layer.active_adapters:
+                if name in layer.heads:
+                    layer.head_masks[name] = change
+        yield
 
 
 def layers(model: nn.Module) -> list[ILoraLayer]:
@@ -91,6 +128,18 @@ def layers(model: nn.Module) -> list[ILoraLayer]:
             "the model has no I-LoRA layer", hint="Add an adapter first: inject(model, heads=3, rank=8, alpha=16)."
         )
     return found
+
+
+@contextmanager
+def _kept_masks(model: nn.Module) -> Iterator[None]:
+    """Masks are as they were before when the block ends."""
+    before = [(layer, dict(layer.head_masks)) for layer in layers(model)]
+    try:
+        yield
+    finally:
+        for layer, masks in before:
+            layer.head_masks.clear()
+            layer.head_masks.update(masks)
 
 
 def _as_set(chosen: int | Iterable[int] | None) -> set[int] | None:

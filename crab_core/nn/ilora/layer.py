@@ -27,7 +27,7 @@ from crab_core.nn.ilora.frozen import Stack, add_update, is_frozen, weighed
 
 if TYPE_CHECKING:
     from crab_core.nn.ilora.config import ILoraConfig
-    from crab_core.nn.ilora.heads import HeadMask
+    from crab_core.nn.ilora.heads import RouteChange
 
 
 class Router(nn.Module):
@@ -103,7 +103,7 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
         self.heads: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.per_head_dropout: dict[str, bool] = {}
-        self.head_masks: dict[str, HeadMask] = {}
+        self.head_masks: dict[str, RouteChange] = {}
         self.stacks: dict[str, Stack] = {}
         self.ilora_dropout = nn.ModuleDict()
         self.ilora_A = nn.ModuleDict()

@@ -1,13 +1,15 @@
 """How alike the B matrices of an adapter's heads are: do the heads write into the same directions of a layer's output?
 
-Two heads share the down-projection A, so what tells them apart is B_h (out, r) and their routing. Two measures:
+Two heads share the down-projection A, so what tells them apart is B_h (out, r) and their routing. Three measures:
 
+* The cosine of two B as vectors: since they read the same A, 1 means that both do the same to every input, whatever
+  the strength. Independent ones are near 0, to 1 / sqrt(out r).
 * Linear CKA (Kornblith et al., arXiv:1905.00414) of the columns of two B, outputs as examples: 1 if they are the same
   up to rotation and scale of the r directions.
 * Principal angles (Bjoerck and Golub, 1973) between the column spaces: r angles from 0 (a direction that both have) to
   90 degrees (one that only one of them has), whatever the strengths.
 
-Both come from the matrix of inner products of all columns, so that the cost is one product a layer. Beside them stand
+All come from the matrix of inner products of all columns, so that the cost is one product a layer. Beside them stand
 those of two random matrices of the same shape, for r directions of a small output are alike by chance.
 
 # H heads, r rank, P pairs of heads
@@ -26,11 +28,12 @@ _RANK_TOLERANCE = 1e-10  # of the largest eigenvalue: a direction that is weaker
 
 @dataclass(frozen=True)
 class Alikeness:
-    """Pairs of one layer's heads: `cka` (P,) and `angles_deg` (P, r) ascending.
+    """Pairs of one layer's heads: `cosine` and `cka` (P,) and `angles_deg` (P, r) ascending.
 
     NaN where a head is zero, or has fewer than r directions.
     """
 
+    cosine: torch.Tensor
     cka: torch.Tensor
     angles_deg: torch.Tensor
 
@@ -52,8 +55,9 @@ def alikeness(up: torch.Tensor, heads: int) -> Alikeness:
     cka = [centred[i][j].square().sum() / (centred[i][i].norm() * centred[j][j].norm()) for i, j in pairs]
     angles = [_angles_deg(bases[i].T @ plain[i][j] @ bases[j], rank) for i, j in pairs]
     if not pairs:
-        return Alikeness(torch.zeros(0), torch.zeros(0, rank))
-    return Alikeness(torch.stack(cka).cpu(), torch.stack(angles).cpu())
+        return Alikeness(torch.zeros(0), torch.zeros(0), torch.zeros(0, rank))
+    cosine = [plain[i][j].trace() / (plain[i][i].trace() * plain[j][j].trace()).sqrt() for i, j in pairs]
+    return Alikeness(torch.stack(cosine).cpu(), torch.stack(cka).cpu(), torch.stack(angles).cpu())
 
 
 @cache

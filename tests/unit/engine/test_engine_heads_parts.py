@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crab_core.engine.heads import METHODS, HeadOptions
-from crab_core.engine.heads_maps import by_kind, by_router, by_second, head_maps
+from crab_core.engine.heads_maps import by_kind, by_place, by_second, head_maps
 from crab_core.engine.heads_row import mean_shares
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
 from crab_core.errors import UsageError
@@ -56,7 +56,7 @@ def test_prompt_tokens_know_their_place():
 def test_shares_by_router_kind_and_second():
     routers = ["model.layers.1.mlp.up_proj", "model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj"]
     weights = np.array([[[1, 0], [0, 1]], [[1, 0], [1, 0]], [[0, 1], [0, 1]]], np.float32)
-    layers, projections, table = by_router(routers, weights)
+    layers, projections, table = by_place(routers, weights.mean(1))
     assert (layers, projections) == ([0, 1], ["up_proj", "q_proj"])
     np.testing.assert_allclose(table, [[[1, 0], [0, 1]], [[0.5, 0.5], [np.nan, np.nan]]])
 
@@ -126,7 +126,7 @@ def test_shares_make_one_however_tokens_are_grouped(data):
     routers = ["model.layers.0.self_attn.q_proj", "model.layers.3.mlp.up_proj"]
     groups = [*by_kind(found, shares).values(), *by_second(found, shares, "audio")]
     groups += [np.array(some) for some in mean_shares(found, shares).values()]
-    groups += [by_router(routers, weights)[2][place, place] for place in (0, 1)]
+    groups += [by_place(routers, weights.mean(1))[2][place, place] for place in (0, 1)]
     for group in groups:
         assert group.sum() == pytest.approx(1, abs=1e-5)
         assert (group >= 0).all()

@@ -71,6 +71,17 @@ def test_heads_are_compared_in_every_layer_and_projection(report):
     np.testing.assert_allclose(told["cka"], alike.cka, atol=1e-5)
 
 
+def test_routers_are_as_undecided_as_their_weights(report):
+    """What was added up while the model ran is what all its weights give."""
+    entropy = -(report.raw * np.log2(report.raw)).sum(-1).mean(1)  # (R,)
+    np.testing.assert_allclose(report.routing.entropy.ravel(), entropy, atol=1e-5)
+    mean = report.raw.mean(1)
+    whole = -(mean * np.log2(mean)).sum(-1)
+    np.testing.assert_allclose(report.routing.token.ravel(), whole - entropy, atol=1e-5)
+    assert (report.routing.kind < report.routing.token + 1e-6).all()  # a kind is known once the token is
+    assert report.to_dict()["routing"]["most"] == pytest.approx(np.log2(3), abs=1e-5)
+
+
 def test_maps_of_everything_make_one(report):
     assert report.maps["video"].shape == (3, 3, 2, 2)
     assert report.maps["audio"].shape[:3] == (3, 3, 1)
@@ -94,6 +105,8 @@ def test_ablations_start_with_the_whole_and_end_with_none(report):
         "all heads",
         *[f"without head {h}" for h in (1, 2, 3)],
         *[f"only head {h}" for h in (1, 2, 3)],
+        "shares all even",
+        "shares exchanged",
         "no head",
     ]
     whole = report.ablations[0]

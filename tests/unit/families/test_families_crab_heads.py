@@ -34,7 +34,7 @@ def encoded(network, clip):
 
 def test_watching_changes_nothing_and_shares_sum_to_one(network, inside, encoded):
     plain = network.generate(encoded, PROMPT, GREEDY)
-    watched, routes = inside.routes(encoded, PROMPT, GREEDY)
+    watched, routes = inside.routes(encoded, PROMPT, GREEDY, raw=True)
     assert watched == plain
     layers, projections = 2, 7
     read = plain.prompt_tokens + len(plain.token_ids) - (plain.stopped == "length")

@@ -244,7 +244,7 @@ def test_watching_the_heads_changes_nothing(network):
     assert isinstance(network, HeadsNetwork)
     inside, seen = network.inside(), network.encode(make_clip(network, 10.0), "ave")
     plain = network.generate(seen, PROMPT, GREEDY)
-    watched, routes = inside.routes(seen, PROMPT, GREEDY)
+    watched, routes = inside.routes(seen, PROMPT, GREEDY, raw=True)
     assert watched == plain
     assert routes.weights.shape == (2 * 7, plain.prompt_tokens + len(plain.token_ids) - 1, 3)
     np.testing.assert_allclose(routes.weights.sum(-1), 1, atol=1e-6)

@@ -78,3 +78,13 @@ def test_chance_is_what_random_heads_have(out, rank):
 def test_one_head_has_no_pairs():
     found = ilora.alikeness(random(10, 2, 1), 1)
     assert (found.cka.shape, found.angles_deg.shape) == ((0,), (0, 2))
+
+
+def test_cosine_tells_copies_from_rotated_ones():
+    """CKA cannot tell a head from one with its directions exchanged; both read the same A, so they differ."""
+    one = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
+    found = ilora.alikeness(torch.cat([one, 3 * one, one.flip(1), -one], dim=1), 4)
+    cosine = dict(zip(ilora.pairs_of(4), found.cosine.tolist(), strict=True))
+    cka = dict(zip(ilora.pairs_of(4), found.cka.tolist(), strict=True))
+    assert cosine[0, 1] == pytest.approx(1) and cosine[0, 3] == pytest.approx(-1)
+    assert cka[0, 2] == pytest.approx(1) and abs(cosine[0, 2]) < 0.7

@@ -144,10 +144,17 @@ def findings(frames=2, heads=3, text="dog", sound=True, picture=True):
         "notes": [text],
         "alike": {
             "pairs": [[0, 1], [0, 2], [1, 2]] if heads == 3 else [],
+            "cosine": [[[0.75, 0.5, None]], [[0.25, 0.5, None]]],
             "cka": [[[0.25, 0.5, None]], [[0.75, 0.5, None]]],
             "angle_deg": [[[30.0, 60.0, None]], [[40.0, 60.0, None]]],
             "chance_cka": [[0.1], [0.1]],
             "chance_angle_deg": [[80.0], [80.0]],
+        },
+        "routing": {
+            "most": 1.585 if heads == 3 else 0.0,
+            "entropy": [[0.9], [None]],
+            "token": [[0.4], [None]],
+            "kind": [[0.1], [None]],
         },
     }
     arrays = {
@@ -200,14 +207,34 @@ def test_the_page_is_self_contained():
 def test_how_alike_heads_are_beside_chance():
     document, arrays = findings()
     html = heads_page(document, arrays)
-    row = r"<td>heads 1 and 2</td><td[^>]*>0.500</td><td[^>]*>35.0</td>"
+    row = r"<td>heads 1 and 2</td><td[^>]*>0.500</td><td[^>]*>0.500</td><td[^>]*>35.0</td>"
     assert re.search(row, html)
-    assert re.search(r"<td>heads 2 and 3</td><td[^>]*>–</td><td[^>]*>–</td>", html)  # a head that is zero
-    assert re.search(r"random matrices of that shape</td><td[^>]*>0.100</td><td[^>]*>80.0</td>", html)
+    assert re.search(r"<td>heads 2 and 3</td>(<td[^>]*>–</td>){3}", html)  # a head that is zero
+    chance = r"random matrices of that shape</td><td[^>]*>0.000</td><td[^>]*>0.100</td><td[^>]*>80.0</td>"
+    assert re.search(chance, html)
     names = [name for name, _ in figures(document, arrays)]
     assert {"alike-cka-heads-1-2.svg", "alike-angle-heads-2-3.svg"} <= set(names)
     assert "different matrices" not in heads_page(*findings(heads=1))
     assert "different matrices" not in heads_page({**document, "alike": None}, arrays)
+
+
+def test_data_of_an_older_version_has_a_page():
+    document, arrays = findings()
+    del document["routing"], document["alike"]["cosine"]
+    html = heads_page(document, arrays)
+    assert "How the routers choose" not in html
+    assert re.search(r"<td>heads 1 and 2</td><td[^>]*>–</td><td[^>]*>0.500</td>", html)
+
+
+def test_how_the_routers_choose():
+    document, arrays = findings()
+    html = heads_page(document, arrays)
+    assert "of 1.58 at most" in html
+    assert re.search(r"<td>entropy of a token&#x27;s shares</td><td[^>]*>0.900</td>", html)
+    charts = dict(figures(document, arrays))
+    told = ElementTree.fromstring(charts["routing-token.svg"]).findall(f"{SVG}rect/{SVG}title")
+    assert [title.text for title in told] == ["layer 0, q_proj, token: 0.252"]  # 0.4 bits of 1.585
+    assert "How the routers choose" not in heads_page(*findings(heads=1))
 
 
 def test_every_text_of_a_stranger_is_escaped():
