@@ -119,7 +119,11 @@ Masks = Annotated[
 Sam2 = Annotated[
     Path | None,
     typer.Option(
-        "--sam2", metavar="DIR", parser=a_path, help="A folder of SAM 2.", show_default="what crab models pull sam2 has"
+        "--sam2",
+        metavar="DIR",
+        parser=a_path,
+        help="A folder of SAM 2.",
+        show_default="that of the model, else the pulled one",
     ),
 ]
 RequireAudio = Annotated[bool, typer.Option("--require-audio", help="Fail if there is no sound.")]

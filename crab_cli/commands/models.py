@@ -115,6 +115,7 @@ def _folder_facts(folder: Path) -> dict[str, Any]:
         "name": header.name,
         "family": header.family,
         "licence": header.licence,
+        "parts": {name: dict(told) for name, told in header.parts.items()},
         "tasks": list(header.tasks),
         "folder": str(folder),
         "parameters": sum(parameters_of(folder / file) for file in header.files if file.endswith(".safetensors")),

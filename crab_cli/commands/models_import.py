@@ -15,7 +15,7 @@ from crab_cli.output import Output
 if TYPE_CHECKING:
     from crab_core.weights.spec import ModelSpec
 
-COMMON = ("name", "out", "quiet", "verbose", "finetune", "tokenizer", "alpha")
+COMMON = ("name", "out", "quiet", "verbose", "finetune", "tokenizer", "alpha", "sam2")
 OWN: Mapping[str, tuple[str, ...]] = {  # the options that only one family takes
     "crab": ("llm", "clip", "beats", "avs", "avss", "bert_config", "positions", "profile", "mask_layers"),
     "crab-plus": ("base", "media", "tables"),
@@ -46,6 +46,9 @@ def import_model(
     finetune: Annotated[Path | None, _path("--finetune", "FILE", "The model's finetune_weights.bin.")] = None,
     avs: Annotated[Path | None, _path("--avs", "FILE", "crab-7b, avs_finetune_weights.bin: masks.")] = None,
     avss: Annotated[Path | None, _path("--avss", "FILE", "crab-7b, avss_finetune_weights.bin: semantic masks.")] = None,
+    sam2: Annotated[
+        Path | None, _path("--sam2", "DIR", "SAM 2 as published, to be a part of the folder: masks.")
+    ] = None,
     bert_config: Annotated[
         Path | None, _path("--bert-config", "FILE", "crab-7b: config.json of the Q-Formers, if not bert-base's.")
     ] = None,
@@ -97,7 +100,8 @@ def import_model(
     Examples:
       crab models import crab-7b --llm Llama-2-7b-chat-hf --clip clip-vit-large-patch14 \\
         --beats BEATs.pt --finetune finetune_weights.bin --avs avs_finetune_weights.bin
-      crab models import crab-plus-7b --base Qwen2.5-Omni-7B --finetune finetune_weights.bin
+      crab models import crab-plus-7b --base Qwen2.5-Omni-7B --finetune finetune_weights.bin \\
+        --sam2 sam2.1-hiera-large
       crab models import crab-plus-7b --base Q --finetune F.bin --media native -o plus
     """
     from crab_core.registry import FAMILIES
@@ -111,13 +115,13 @@ def import_model(
         from crab_core.weights.plus_release import PlusChoices, PlusRelease
 
         assert base is not None and finetune is not None
-        release = PlusRelease(base, finetune, tokenizer)
+        release = PlusRelease(base, finetune, tokenizer, sam2)
         choices = PlusChoices(alpha, media, tables, spec.name)
     else:
         from crab_core.weights.release import Choices, Release
 
         assert llm is not None and clip is not None and beats is not None and finetune is not None
-        release = Release(llm, clip, beats, finetune, avs, avss, bert_config, tokenizer)
+        release = Release(llm, clip, beats, finetune, avs, avss, bert_config, tokenizer, sam2)
         first, second = mask_layers.split(",")
         choices = Choices(positions, profile, (int(first), int(second)), alpha or CRAB_ALPHA, spec.name)
     with bars(Output(quiet=quiet, verbose=verbose)) as listen:

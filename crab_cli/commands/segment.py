@@ -169,9 +169,10 @@ def check_drawn(asked: Asked, request: Request) -> None:
     from crab_core.registry import TASKS
     from crab_core.weights.folder import read_header
 
-    header = read_header(asked.folder())
+    folder = asked.folder()
+    header = read_header(folder)
     if check_masks(header, TASKS[request.task].load(), check_source(asked.masks, asked.sam2)):
-        sam2_folder(asked.sam2, is_needed=True)
+        sam2_folder(asked.sam2, header, folder, is_needed=True)
         return
     if request.track_s is not None:
         raise UsageError(f"--track {request.track_s:g} is for masks by SAM 2", hint="Add --masks sam2")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MaskSource = Literal["auto", "own", "sam2"]
 SOURCES: tuple[MaskSource, ...] = ("auto", "own", "sam2")
+PART = "sam2"  # of a model folder
 SOUNDING = ("s4", "ms3")  # tasks of what sounds, of which boxes can be had from other tasks
 TOGETHER = 8  # frames that are decoded at once
 
@@ -181,9 +182,11 @@ def check_source(masks: str, sam2: str | Path | None) -> MaskSource:
     return "sam2" if sam2 is not None else masks
 
 
-def masker_for(header: Header, masks: str, sam2: str | Path | None, precision: Precision) -> Masker | None:
-    """The masker that a model is loaded with; None if it draws its own masks, or if nobody asked for one and none is
-    on this machine.
+def masker_for(
+    header: Header, folder: Path, masks: str, sam2: str | Path | None, precision: Precision
+) -> Masker | None:
+    """The masker that the model of a folder is loaded with; None if it draws its own masks, or if nobody asked for one
+    and none is on this machine.
 
     Raises UsageError as `check_source` does, ModelError if SAM 2 was asked for and is not there or is damaged.
     """
@@ -192,15 +195,16 @@ def masker_for(header: Header, masks: str, sam2: str | Path | None, precision: P
     source = check_source(masks, sam2)
     if source == "own" or (source == "auto" and not is_plus(header.profile)):
         return None
-    folder = sam2_folder(sam2, is_needed=source == "sam2")
-    if folder is None:
+    found = sam2_folder(sam2, header, folder, is_needed=source == "sam2")
+    if found is None:
         return None
-    masker: Masker = MASKERS["sam2"].load()(folder, replace(precision, quantize="none"))
+    masker: Masker = MASKERS["sam2"].load()(found, replace(precision, quantize="none"))
     return masker
 
 
-def sam2_folder(named: str | Path | None, *, is_needed: bool) -> Path | None:
-    """The folder of SAM 2: the named one, else the one that was pulled; None if there is none and none is needed.
+def sam2_folder(named: str | Path | None, header: Header, model: Path, *, is_needed: bool) -> Path | None:
+    """The folder of SAM 2: the named one, else that in the model's folder, else the one that was pulled; None if there
+    is none and none is needed.
 
     Raises ModelError.
     """
@@ -212,6 +216,8 @@ def sam2_folder(named: str | Path | None, *, is_needed: bool) -> Path | None:
         if not folder.is_dir():
             raise ModelError(f"no folder '{folder}' with SAM 2", hint="Give one, or fetch it: crab models pull sam2")
         return folder
+    if PART in header.parts:
+        return model / PART
     found = [path for _, _, path in where(MASKERS["sam2"])]
     if found and all(path is not None for path in found):
         return cast(Path, found[0]).parent

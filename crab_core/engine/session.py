@@ -58,7 +58,8 @@ def load(
     """The model of a catalogue name or of a model folder, ready to be asked.
 
     `max_memory`, such as `6GiB`, is what the model may take at most; a GPU is held to it. `masks` says who draws them:
-    the network's `own` decoder, `sam2` from the boxes that the model tells, or `auto`. `sam2` is a folder of SAM 2.
+    the network's `own` decoder, `sam2` from the boxes that the model tells, or `auto`. `sam2` is a
+    folder of SAM 2; without it that in the model's folder is used, or the one that was pulled.
     Raises UsageError for unknown devices, dtypes and quantisations, ModelError if the model is unknown or damaged,
     ResourceError if the device is not there or the model does not fit into its memory.
     """
@@ -78,7 +79,7 @@ def load(
     backend = choose(device, dtype, header.quantized if quantize == "none" else quantize)
     if backend.precision.quantize != "none" and backend.precision.device == "cpu":
         on_progress(Note(f"{backend.precision.quantize} on a CPU saves memory, not time", seen=True))
-    masker = masker_for(header, masks, sam2, backend.precision)
+    masker = masker_for(header, folder, masks, sam2, backend.precision)
     check_fits(folder, backend.precision, family, most)
     limit_gpu(backend.precision.device, most)
     with memory_told(f"loading the model '{header.name}'"):

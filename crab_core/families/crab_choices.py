@@ -87,14 +87,14 @@ def write_choice(folder: Path, choice: Choice) -> Header:
 
 def _rewritten(folder: Path, header: Header, positions: str) -> Header:
     filler = Filler.of(positions)
-    files = {name: open_file(folder / name) for name in header.files if name.endswith(".safetensors")}
+    files = {name: open_file(folder / name) for name in header.weights}
     for tensors in files.values():
         for name, lazy in tensors.items():
             level = _level(name)
             if level in DIRECTIONS:
                 tensors[name] = _as(lazy, filler.directions(level, lazy.shape[1] * 2))
-    others = {name: (folder / name).read_bytes() for name in header.files if name not in files}
-    return write_streamed(folder, header, files, others)
+    others = {name: folder / name for name in header.files if name not in files}
+    return write_streamed(folder, header, files, {}, copies=others)
 
 
 def _as(lazy: LazyTensor, other: LazyTensor) -> LazyTensor:

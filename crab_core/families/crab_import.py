@@ -19,6 +19,8 @@ from crab_core.families.crab_masks import TASK_CAPABILITY
 from crab_core.families.crab_sizes import config_for
 from crab_core.families.crab_tokens import ADDED_COUNT, tokenizer_files
 from crab_core.families.importing import check_names, sharded, sizes_of
+from crab_core.families.sam2_part import LICENCE as SAM2_LICENCE
+from crab_core.families.sam2_part import sam2_part
 from crab_core.nn.capability import CAPABILITIES
 from crab_core.nn.crab import CrabModel
 from crab_core.nn.ilora import from_published
@@ -41,7 +43,7 @@ DIRECTIONS = {
 }
 TABLES = {"llm.model.embed_tokens.weight": "tokens.weight", "llm.lm_head.weight": "head.weight"}
 TEXT_TASKS = ("avqa", "ave", "avvp", "arig", "avcap")
-LICENCE = "the Llama 2 Community License for the base; for the rest see its publisher"
+LICENCE = "the Llama 2 Community License for the base{}; for the rest see its publisher"
 MAP = "import.json"
 DRAWN = "drawn"
 DRAWN_NOTE = "rows of the added tokens were in no file and were drawn at random when this model was imported"
@@ -56,6 +58,7 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
     """
     check_place(out)
     filler = Filler.of(choices.positions)
+    sam2 = sam2_part(release.sam2)
     opened = open_release(release, from_published)
     try:
         config = config_for(opened, choices.mask_layers, choices.alpha, _variant(choices))
@@ -70,15 +73,16 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
         name=choices.name,
         family="crab",
         config=config.to_dict(),
-        licence=LICENCE,
+        licence=LICENCE.format(f", {SAM2_LICENCE} for SAM 2" if sam2.facts else ""),
         profile=choices.profile,
         note=DRAWN_NOTE if filler.rows_told == DRAWN else "",
         tasks=(*TEXT_TASKS, *_mask_tasks(config)),
         training={"imported": _sources(release), "positions": _variant(choices), "rows": filler.rows_told},
+        parts=sam2.facts,
     )
     record = {"left_out": {role: list(names) for role, names in opened.left_out.items()}}
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-    return write_streamed(out, header, files, {**tokens, MAP: text.encode()}, on_progress)
+    return write_streamed(out, header, files, {**tokens, MAP: text.encode()}, on_progress, copies=sam2.copies)
 
 
 def _mask_tasks(config: CrabConfig) -> list[str]:
@@ -191,5 +195,5 @@ def _is_behind(name: str, last: int) -> bool:
 
 def _sources(release: Release) -> dict[str, Any]:
     """The names and sizes of the files that were read; no folders, so that the same files give the same header."""
-    named = {role: getattr(release, role) for role in ("llm", "clip", "beats", "finetune", "avs", "avss")}
+    named = {role: getattr(release, role) for role in ("llm", "clip", "beats", "finetune", "avs", "avss", "sam2")}
     return {role: sizes_of(Path(path)) for role, path in named.items() if path is not None}

@@ -22,7 +22,7 @@ def needs_of(config: CrabConfig, folder: Path, header: Header, precision: Precis
 
     Raises ModelError if a file of the folder is damaged.
     """
-    files = [folder / name for name in header.files if name.endswith(".safetensors")]
+    files = [folder / name for name in header.weights]
     tensors = {name: lazy for path in files for name, lazy in open_file(path).items()}
     each = int(getattr(torch, precision.dtype).itemsize)
     kind = precision.quantize if header.quantized == "none" else "none"

@@ -36,7 +36,7 @@ def load_quantized(model: StoredModule, folder: Path, header: Header, precision:
     """
     kind = _kind(folder, header, precision)
     check_files(folder, header)
-    found = {name: lazy for file in _weights(header) for name, lazy in open_file(folder / file).items()}
+    found = {name: lazy for file in header.weights for name, lazy in open_file(folder / file).items()}
     places = _places(model)
     shapes = {name: lazy.shape for name, lazy in found.items()}
     if header.quantized != "none":
@@ -61,7 +61,7 @@ def quantize_folder(model: StoredModule, folder: Path, kind: str, out: Path, on_
     if header.quantized != "none":
         raise UsageError(f"the model in '{folder}' is {header.quantized} already", hint="Use it as it is.")
     check_files(folder, header)
-    stored = {file: open_file(folder / file) for file in _weights(header)}
+    stored = {file: open_file(folder / file) for file in header.weights}
     shapes = {name: lazy.shape for tensors in stored.values() for name, lazy in tensors.items()}
     model.check_shapes(shapes, str(folder))
     places = _places(model)
@@ -76,8 +76,8 @@ def quantize_folder(model: StoredModule, folder: Path, kind: str, out: Path, on_
             files[file] |= _packed_lazily(name.removesuffix(".weight"), place, kind, lazy)
             done += 1
             on_progress(Progress("quantize", done, len(places), "layers"))
-    others = {name: (folder / name).read_bytes() for name in header.files if name not in stored}
-    return write_streamed(out, dataclasses.replace(header, quantized=kind), files, others, on_progress)
+    others = {name: folder / name for name in header.files if name not in stored}
+    return write_streamed(out, dataclasses.replace(header, quantized=kind), files, {}, on_progress, copies=others)
 
 
 def _kind(folder: Path, header: Header, precision: Precision) -> str:
@@ -89,10 +89,6 @@ def _kind(folder: Path, header: Header, precision: Precision) -> str:
             hint="Leave --quantize out, or use the model that it was made from.",
         )
     return header.quantized
-
-
-def _weights(header: Header) -> list[str]:
-    return [name for name in sorted(header.files) if name.endswith(".safetensors")]
 
 
 def _places(model: StoredModule) -> dict[str, Place]:

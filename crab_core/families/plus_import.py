@@ -14,6 +14,7 @@ from typing import Any
 from crab_core.errors import ModelError
 from crab_core.families.importing import check_names, sharded, sizes_of
 from crab_core.families.plus_tokens import byte_files, tokenizer_files
+from crab_core.families.sam2_part import sam2_part
 from crab_core.nn.crab_config import ILoraConfig
 from crab_core.nn.ilora import from_published, shape_of
 from crab_core.nn.plus import PlusModel, published_name
@@ -29,7 +30,7 @@ TASKS = (
     *("avqa", "avqa-options", "ave", "avvp", "unav", "avcap", "arig", "s4", "ms3", "ref-avs"),
     *("emotion", "action", "a2v", "v2a"),
 )
-LICENCE = "Apache-2.0 for the base; for the adapter see its publisher"
+LICENCE = "Apache-2.0 for the base{}; for the adapter see its publisher"
 PUBLISHED_SCALE = 2.0  # alpha over rank
 DROPOUT = 0.1
 BYTES_NOTE = "a network without a tokenizer: it reads and writes single bytes, which is for tests"
@@ -44,6 +45,7 @@ def import_plus(release: PlusRelease, choices: PlusChoices, out: Path, on_progre
     place that is taken, ResourceError if the disk is too small; nothing is left behind then.
     """
     check_place(out)
+    sam2 = sam2_part(release.sam2)
     opened = open_plus(release, published_name, from_published)
     config = _config(opened, release, choices)
     with without_weights():
@@ -58,19 +60,21 @@ def import_plus(release: PlusRelease, choices: PlusChoices, out: Path, on_progre
     on_progress(
         Note(f"{opened.adapter_tensors} adapter tensors: {config.ilora.heads} heads of rank {config.ilora.rank}")
     )
-    sources = {role: sizes_of(getattr(release, role)) for role in ("base", "finetune")}
+    paths = {"base": release.base, "finetune": release.finetune, "sam2": release.sam2}
+    sources = {role: sizes_of(path) for role, path in paths.items() if path is not None}
     header = Header(
         name=choices.name,
         family="crab-plus",
         config=config.to_dict(),
-        licence=LICENCE,
+        licence=LICENCE.format(" and SAM 2" if sam2.facts else ""),
         profile=PLUS,
         note=note,
         tasks=TASKS,
         training={"imported": sources, "adapter_tensors": opened.adapter_tensors, "tables": config.tables},
+        parts=sam2.facts,
     )
     text = json.dumps({"left_out": list(opened.left_out)}, indent=1) + "\n"
-    return write_streamed(out, header, files, {**tokens, MAP: text.encode()}, on_progress)
+    return write_streamed(out, header, files, {**tokens, MAP: text.encode()}, on_progress, copies=sam2.copies)
 
 
 def _config(opened: PlusOpened, release: PlusRelease, choices: PlusChoices) -> PlusConfig:

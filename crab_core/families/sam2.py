@@ -188,8 +188,16 @@ def prompts(place: Place, shape: tuple[int, ...], side: int) -> tuple[torch.Tens
     return points[None, None], torch.tensor(labels, dtype=torch.int32)[None, None]
 
 
+def check_tensors(masker: Sam2) -> None:
+    """Compares names and sizes with the network's and reads no weights; raises what reading them would raise."""
+    _read(masker.folder, masker.config, Precision("meta"), tracks=masker.config["model_type"] == VIDEO)
+
+
 def _read(folder: Path, config: dict[str, Any], precision: Precision, *, tracks: bool) -> Any:
-    """The network on its device; raises WeightsMismatch if tensors are lacking, ModelError if files are damaged."""
+    """The network on its device, `meta` for one without weights.
+
+    Raises WeightsMismatch if tensors are lacking or of another size, ModelError if files are damaged.
+    """
     from safetensors import SafetensorError
     from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoMaskDecoderConfig, Sam2VideoModel
     from transformers.utils import logging
@@ -211,6 +219,8 @@ def _read(folder: Path, config: dict[str, Any], precision: Precision, *, tracks:
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, with the names
+            device_map=precision.device if precision.device == "meta" else None,
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as err:
         raise ModelError(f"the SAM 2 in '{folder}' cannot be loaded: {err}", hint=_FOLDER) from err

@@ -164,7 +164,8 @@ def _is_of(buffer: str, own: Mapping[str, torch.Tensor]) -> bool:
 def _write_file(start: Start, file: str, fact: FileFact, own: dict[str, torch.Tensor], folder: Path) -> FileFact:
     """Links to the start's file, or writes it with what was learnt, which is then taken out of `own`."""
     source = start.folder / file
-    tensors = open_file(source) if file.endswith(".safetensors") else {}
+    tensors = open_file(source) if file in start.header.weights else {}
+    (folder / file).parent.mkdir(exist_ok=True)  # of a part
     learnt = own.keys() & tensors.keys()
     if not learnt:
         try:

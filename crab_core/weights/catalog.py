@@ -73,6 +73,14 @@ _QWEN = Source(
     whole=True,
     note=UNCHECKED,
 )
+_SAM2 = Source(
+    "facebook/sam2.1-hiera-large",
+    "Apache-2.0",
+    (RemoteFile("config.json"), RemoteFile("model.safetensors")),
+    role="sam2",
+    whole=True,
+    optional=True,
+)
 
 MASKERS: Mapping[str, ModelSpec] = {
     "sam2": ModelSpec(
@@ -82,14 +90,7 @@ MASKERS: Mapping[str, ModelSpec] = {
         licence="Apache-2.0",
         tasks=(),
         status="import it",
-        sources=(
-            Source(
-                "facebook/sam2.1-hiera-large",
-                "Apache-2.0",
-                (RemoteFile("config.json"), RemoteFile("model.safetensors")),
-                whole=True,
-            ),
-        ),
+        sources=(_SAM2,),
         paper="arXiv:2408.00714",
     )
 }
@@ -135,7 +136,11 @@ MODELS: Mapping[str, ModelSpec] = {
                 *("emotion", "action", "a2v", "v2a"),
             ),
             status="import it",
-            sources=(_QWEN, Source("GeWu-Lab/Crab_Plus", PUBLISHER, (RemoteFile("finetune_weights.bin"),), "finetune")),
+            sources=(
+                _QWEN,
+                Source("GeWu-Lab/Crab_Plus", PUBLISHER, (RemoteFile("finetune_weights.bin"),), "finetune"),
+                _SAM2,
+            ),
             memory_gib=(("float32", 36.5), ("bfloat16", 18.3), ("4bit", 9.2)),
             paper="arXiv:2603.04128",
         ),

@@ -3,6 +3,7 @@
     crab.json           name, family, config, licence, wording profile, how it was trained, sha256 of every other file
     model.safetensors   tensors by name; stored in half precision or not, computed in the dtype that is asked for
     tokenizer.json      and other small files
+    sam2/               a part: another network that works with this one, in the files of its publisher
 
 A folder comes from a stranger: names, sizes and hashes are checked, nothing in it is executed.
 """
@@ -30,6 +31,7 @@ FORMAT = 1
 CHUNK_BYTES = 1 << 20
 ALWAYS_HASHED_BYTES = 64 << 20  # below this a hash costs under 0.1 s; larger files are hashed by `verify`
 PACKINGS = ("none", "4bit", "8bit")
+TENSORS = ".safetensors"
 _TEXTS = ("name", "family", "licence", "profile", "note", "quantized")
 REPAIR = "Install the package again, or fetch the model folder again."
 
@@ -52,7 +54,9 @@ class Header:
 
     `config` belongs to the family. `profile` names the wording that the model learnt, `tasks` what it was trained on.
     `note`, if any, is told with every result. `quantized` says how the LLM's linears are packed: `none`, `4bit` or
-    `8bit`. `training` holds the recipe, seeds, generator hash and metrics.
+    `8bit`. `training` holds the recipe, seeds, generator hash and metrics. `parts` are the networks in folders of their
+    own, by the folder's name, with what is known of each, such as its `licence`; their files stand in `files` as
+    `sam2/config.json`.
     """
 
     name: str
@@ -66,6 +70,12 @@ class Header:
     files: Mapping[str, FileFact] = field(default_factory=dict)
     format: int = FORMAT
     quantized: str = "none"
+    parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of the files with the network's own tensors, sorted; those of its parts are not among them."""
+        return tuple(sorted(name for name in self.files if name.endswith(TENSORS) and "/" not in name))
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -75,9 +85,11 @@ class Header:
             raise ValueError(f"{', '.join(no_texts) or 'tasks'} must be text")
         if self.quantized not in PACKINGS:
             raise ValueError(f"quantized '{self.quantized}' is none of {', '.join(PACKINGS)}")
-        unsafe = [name for name in self.files if name in (HEADER, ".", "..") or "/" in name or "\\" in name or not name]
+        unsafe = [name for name in self.files if not _is_safe(name, self.parts)]
         if unsafe:
-            raise ValueError(f"file names {unsafe} are not plain names")
+            raise ValueError(f"file names {unsafe} are neither plain names nor names in a part")
+        if not all(isinstance(value, str) for told in self.parts.values() for value in told.values()):
+            raise ValueError("what is known of parts must be text")
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Header:
@@ -91,7 +103,17 @@ class Header:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return dataclasses.asdict(self)
+        document = dataclasses.asdict(self)
+        if not self.parts:
+            del document["parts"]  # older versions read the header of a model without them
+        return document
+
+
+def _is_safe(name: str, parts: Mapping[str, object]) -> bool:
+    """True for a plain name, and for one in the folder of a part."""
+    part, slash, file = name.rpartition("/")
+    plain = bool(file) and file not in (HEADER, ".", "..") and "\\" not in name
+    return plain and (not slash or (part in parts and part not in ("", ".", "..") and "/" not in part))
 
 
 def read_header(folder: Path) -> Header:
@@ -125,9 +147,7 @@ def read_tensors(folder: Path, header: Header, dtype: torch.dtype) -> dict[str, 
 
     check_files(folder, header)
     tensors: dict[str, torch.Tensor] = {}
-    for name in sorted(header.files):
-        if not name.endswith(".safetensors"):
-            continue
+    for name in header.weights:
         try:
             with safe_open(folder / name, framework="pt") as file:
                 for key in file.keys():  # noqa: SIM118 - the file is no mapping

@@ -28,11 +28,12 @@ OUTPUT = "lm_head.weight"
 
 @dataclass(frozen=True, slots=True)
 class PlusRelease:
-    """Where the files are. `tokenizer` is the base's folder if None."""
+    """Where the files are. `tokenizer` is the base's folder if None; without `sam2` the model folder holds no SAM 2."""
 
     base: Path
     finetune: Path
     tokenizer: Path | None = None
+    sam2: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,10 @@ SIGNS: Mapping[str, tuple[str, ...]] = {  # our names that a file must have to b
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Where the files are. `tokenizer` is the LLM's folder if None, `bert_config` the published numbers if None."""
+    """Where the files are. `tokenizer` is the LLM's folder if None, `bert_config` the published numbers if None.
+
+    Without `sam2` the model folder holds no SAM 2.
+    """
 
     llm: Path
     clip: Path
@@ -48,6 +51,7 @@ class Release:
     avss: Path | None = None
     bert_config: Path | None = None
     tokenizer: Path | None = None
+    sam2: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,22 +30,29 @@ def write_streamed(
     files: Mapping[str, Mapping[str, LazyTensor]],
     extra: Mapping[str, bytes],
     on_progress: Listener = ignore,
+    *,
+    copies: Mapping[str, Path] | None = None,
 ) -> Header:
     """Writes a model folder whose safetensors files are `files`, with `extra` files; gives the header with its hashes.
 
-    An older model folder of that name is replaced when the new one is complete. Raises UsageError if the place is
-    taken by something else, ResourceError if the disk is too small, ModelError if a source is damaged.
+    `copies` are files that are taken over byte by byte, by the name that they get, such as `sam2/config.json`. An older
+    model folder of that name is replaced when the new one is complete. Raises UsageError if the place is taken by
+    something else, ResourceError if the disk is too small, ModelError if a source is damaged.
     """
     check_place(folder)
     needed = sum(t.bytes for tensors in files.values() for t in tensors.values()) + sum(map(len, extra.values()))
+    copies = copies or {}
     try:
+        needed += sum(path.stat().st_size for path in copies.values())
         folder.parent.mkdir(parents=True, exist_ok=True)
         _check_space(folder, needed)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as parking:
             fresh = Path(parking) / "new"
             fresh.mkdir()
-            facts = _written(fresh, files, extra, _Meter(needed, on_progress))
-            complete = dataclasses.replace(header, files=facts)
+            meter = _Meter(needed, on_progress)
+            facts = _written(fresh, files, extra, meter)
+            facts |= {name: _copied(path, fresh / name, meter) for name, path in copies.items()}
+            complete = dataclasses.replace(header, files=dict(sorted(facts.items())))
             text = json.dumps(complete.to_dict(), indent=1, ensure_ascii=False) + "\n"
             (fresh / HEADER).write_text(text, encoding="utf-8")
             swap_in(fresh, folder, Path(parking) / "old")
@@ -87,7 +94,20 @@ def _written(
         meter.add(len(data), name)
     for name, tensors in files.items():
         facts[name] = _write_safetensors(folder / name, tensors, meter)
-    return dict(sorted(facts.items()))
+    return facts
+
+
+def _copied(source: Path, path: Path, meter: _Meter) -> FileFact:
+    """The same bytes at another place, a piece in memory at a time."""
+    path.parent.mkdir(exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as read, path.open("wb") as file:
+        while part := read.read(PIECE_BYTES):
+            file.write(part)
+            digest.update(part)
+            size += len(part)
+            meter.add(len(part), path.name)
+    return FileFact(digest.hexdigest(), size)
 
 
 def _write_safetensors(path: Path, tensors: Mapping[str, LazyTensor], meter: _Meter) -> FileFact:
