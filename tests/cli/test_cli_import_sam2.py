@@ -139,6 +139,19 @@ def test_a_packed_folder_keeps_it(crab: Crab, model: Path, clip: Path, tmp_path:
     assert said.code == 0 and json.loads(said.out)["masks"], said.err
 
 
+def test_a_trained_folder_keeps_it(model: Path, tmp_path: Path) -> None:
+    from crab_core.families._base import Precision
+    from crab_core.train.start import open_start, write_tuned
+    from crab_core.weights.folder import verify
+
+    start = open_start(model, Precision())
+    for parameter in start.model.parameters():
+        parameter.requires_grad_(False)
+    write_tuned(start, tmp_path / "step-1", ["s4"], {}, "tuned")
+    header = verify(tmp_path / "step-1")
+    assert "sam2/model.safetensors" in header.files and header.parts == {"sam2": {"licence": "Apache-2.0"}}
+
+
 @pytest.mark.parametrize("name", ["sam2/../../x", "other/x", "../x", "sam2/", "sam2/crab.json", "a/b/c"])
 def test_a_file_outside_the_folder_is_no_part_of_it(crab: Crab, model: Path, tmp_path: Path, name: str) -> None:
     header = json.loads((model / "crab.json").read_text())
