@@ -6,13 +6,15 @@ Letters: N frames or seconds of a batch, B clips, S frame side, T seconds, P pat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from crab_core.errors import UsageError
 from crab_core.train.features import Features, pictures
-from crab_core.train.packing import Row, pack
+from crab_core.train.packing import IGNORED, Row, pack
 from crab_core.train.pool import Pool
 from crab_core.train.targets import DenseTargets, box_targets, patch_targets
 
@@ -20,6 +22,7 @@ Batch = Mapping[str, Any]
 MakeBatch = Callable[[list[int]], Batch]
 MaskMaker = Callable[[Sequence[Row], Any, int], dict[str, torch.Tensor]]
 GAIN_RANGE, TINT_RANGE = 0.3, 0.12  # of the frame's contrast and of full white, each way
+MOST_DRAWS = 50  # clips that are looked at for one row
 SOUND_GAIN = 0.1  # half width of the random gain in units of the filter bank, about 6 dB
 UNITS_PER_LEVEL = 0.1756  # ln(10) / (2 * 6.55582): what 10 dB are in units of the filter bank
 MASKED_FRAMES, MASKED_BINS = 12, 16  # longest stripes hidden from the spectrogram (SpecAugment, arXiv 1904.08779)
@@ -93,25 +96,53 @@ def audio_batches(pool: Pool, targets: DenseTargets, seed: int) -> MakeBatch:
     return make
 
 
-def language_batches(
-    features: Features,
-    seconds: np.ndarray[Any, Any],
-    row: Callable[[int, np.random.Generator], Row],
-    seed: int,
-    stills: Features | None = None,
-    masks: MaskMaker | None = None,
-) -> MakeBatch:
-    """Random clips with texts made by `row(clip, rng)` behind their cached features.
+@dataclass(frozen=True)
+class LanguageBatches:
+    """Random clips with texts made by `row(clip, still, rng)` behind their cached features.
 
     `stills` are the features of seconds on their own, where those differ from a second's in its clip. `masks` makes
     what a mask decoder learns from of the rows, their clips and the batch's length.
     """
 
-    def make(items: list[int]) -> Batch:
-        rng = np.random.default_rng([seed, items[0], 3])
-        clips = rng.integers(0, len(seconds), len(items))
-        rows = [row(int(clip), rng) for clip in clips]
-        present = _present(rows, torch.from_numpy(seconds[clips]), features.seen.shape[1])  # (B, T)
+    features: Features
+    seconds: np.ndarray[Any, Any]
+    row: Callable[[int, bool | None, np.random.Generator], Row]
+    seed: int
+    stills: Features | None = None
+    masks: MaskMaker | None = None
+
+    def pieces(self, items: list[int], stills: int = 0) -> list[Batch]:
+        """The batches of one step: of the items, and if wanted of so many rows about single pictures beside them.
+
+        Rows of single pictures are short, so that apart they need little padding. `totals` of each are of all of them,
+        so that a token counts the same wherever it is.
+        """
+        rng = np.random.default_rng([self.seed, items[0], 3])
+        kinds: list[tuple[int, bool | None]] = [(len(items), None)]
+        if stills:
+            kinds = [(len(items), False), (stills, True)]
+        pieces = [self._batch(*self._draw(count, still, rng)) for count, still in kinds]
+        totals = torch.stack([counted(piece) for piece in pieces]).sum(0)
+        return [{**piece, "totals": totals} for piece in pieces]
+
+    def _draw(self, count: int, still: bool | None, rng: np.random.Generator) -> tuple[list[Row], np.ndarray[Any, Any]]:
+        """Rows and their clips (B,); clips of which the tasks ask nothing are passed over.
+
+        Raises UsageError if hardly any clip has something to ask.
+        """
+        rows, clips = [], []
+        for clip in rng.integers(0, len(self.seconds), count * MOST_DRAWS):
+            row = self.row(int(clip), still, rng)
+            if row.texts:
+                rows.append(row)
+                clips.append(clip)
+            if len(rows) == count:
+                return rows, np.array(clips)
+        raise UsageError("the stage's tasks ask nothing of nearly all clips", hint="Give it further tasks.")
+
+    def _batch(self, rows: Sequence[Row], clips: np.ndarray[Any, Any]) -> Batch:
+        features, stills = self.features, self.stills
+        present = _present(rows, torch.from_numpy(self.seconds[clips]), features.seen.shape[1])  # (B, T)
         sources = [stills if stills is not None and one.second is not None else features for one in rows]
         numbers = torch.arange(present.shape[1]).repeat(len(rows), 1)  # (B, T)
         numbers[[one.second is not None for one in rows]] = 0
@@ -122,11 +153,15 @@ def language_batches(
             "in_sight": present & torch.tensor([[one.sees] for one in rows]),
             "in_earshot": present & torch.tensor([[one.hears] for one in rows]),
             "numbers": numbers,
-            "masks": masks(rows, clips, packed.ids.shape[1]) if masks is not None else {},
+            "masks": self.masks(rows, clips, packed.ids.shape[1]) if self.masks is not None else {},
             **packed.to_dict(),
         }
 
-    return make
+
+def counted(batch: Batch) -> torch.Tensor:
+    """(2,) how many target tokens a packed batch has, and how many of them are of answers."""
+    kept = batch["labels"][:, 1:] != IGNORED
+    return torch.stack([kept.sum(), batch["answers"][:, 1:][kept].sum()])
 
 
 def _present(rows: Sequence[Row], seconds: torch.Tensor, longest: int) -> torch.Tensor:

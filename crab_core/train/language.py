@@ -45,11 +45,14 @@ class LanguageStage(nn.Module):
         in_earshot: torch.Tensor,
         numbers: torch.Tensor,
         masks: Mapping[str, torch.Tensor],
+        totals: torch.Tensor,
         **texts: torch.Tensor,
     ) -> Mapping[str, torch.Tensor]:
-        """The loss for seen (B, T, P, D), heard (B, T, n, D), which of their seconds count (B, T), and `Packed`.
+        """A piece's part of a step's loss for seen (B, T, P, D), heard (B, T, n, D), which of their seconds count
+        (B, T), and `Packed`.
 
-        `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives.
+        `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives,
+        `totals` (2,) the step's target tokens and those of answers. Masks are all in one piece.
         """
         packed = Packed(**texts)
         embeds = self.model.llm.get_input_embeddings()(packed.ids)  # (B, L, W)
@@ -64,11 +67,13 @@ class LanguageStage(nn.Module):
         logits = self.model.llm.lm_head(hidden[:, :-1][kept])
         of_answer = packed.answers[:, 1:][kept]
         weights = torch.where(of_answer, self.answer_weight, 1.0)
-        loss = (F.cross_entropy(logits, wanted[kept], reduction="none") * weights).sum() / weights.sum()
+        tokens, answers = totals[0], totals[1]
+        whole = tokens + (self.answer_weight - 1.0) * answers
+        loss = (F.cross_entropy(logits, wanted[kept], reduction="none") * weights).sum() / whole
         right = (logits.argmax(-1) == wanted[kept]).float().detach()
-        told = {"token_accuracy": right.mean()}
-        if of_answer.any():
-            told["answer_accuracy"] = right[of_answer].mean()
+        told = {"token_accuracy": right.sum() / tokens}
+        if answers:
+            told["answer_accuracy"] = right[of_answer].sum() / answers
         if masks:
             of_masks = mask_losses(self.model, hidden, masks)
             loss = loss + self.mask_weight * of_masks["mask_loss"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -165,16 +165,18 @@ class Training:
 
     def work(self, model: CrabModel, stage: Stage) -> Work:
         """What a stage learns from, by the number of its step."""
-        module, make_batch = self.task_of(model, stage)
+        module, pieces = self.task_of(model, stage)
 
         def items(step: int) -> list[int]:
             return list(range(step * stage.batch, (step + 1) * stage.batch))
 
-        return Work(module, lambda step: [make_batch(items(step))], lambda step: [f"item {one}" for one in items(step)])
+        return Work(module, lambda step: pieces(items(step)), lambda step: [f"item {one}" for one in items(step)])
 
-    def task_of(self, model: CrabModel, stage: Stage) -> tuple[torch.nn.Module, Any]:
-        """The module that learns in a stage and what makes its batches."""
-        from crab_core.train.batches import audio_batches, language_batches, visual_batches
+    def task_of(
+        self, model: CrabModel, stage: Stage
+    ) -> tuple[torch.nn.Module, Callable[[list[int]], Sequence[Mapping[str, Any]]]]:
+        """The module that learns in a stage, and what makes the batches of a step of its items."""
+        from crab_core.train.batches import LanguageBatches, audio_batches, visual_batches
         from crab_core.train.dense import AudioStage, VisualStage
         from crab_core.train.language import LanguageStage
         from crab_core.train.masks import mask_batch
@@ -184,22 +186,24 @@ class Training:
         if stage.kind == "visual":
             media = model.config.media
             make = visual_batches(self.pool, self.targets, seed, media.mean, media.std)
-            return VisualStage(model, len(THINGS), places=stage.places), make
+            return VisualStage(model, len(THINGS), places=stage.places), lambda items: [make(items)]
         if stage.kind == "audio":
-            return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
+            make = audio_batches(self.pool, self.targets, seed)
+            return AudioStage(model, len(SOUNDING)), lambda items: [make(items)]
         features, stills = self.features(model), None
         rows = RowMaker(self.tokenizer, model, self.scenes, self.pool.maps, stage)
         projected = not {"vl_projector", "al_projector", "tags"} & set(stage.train)
         if projected:  # the rows stay as they are: made once, not at every step
-            if rows.still_share:
+            if rows.still_share or stage.stills:
                 stills = project(model, features, still=True)
             features = project(model, features)
         masks = None
         if "masks" in stage.train:
             media = model.config.media
             masks = partial(mask_batch, pool=self.pool, mean=media.mean, std=media.std)
-        make = language_batches(features, self.targets.seconds, rows, seed, stills, masks)
-        return LanguageStage(model, stage.answer_weight, stage.mask_weight, projected=projected), make
+        batches = LanguageBatches(features, self.targets.seconds, rows, seed, stills, masks)
+        learner = LanguageStage(model, stage.answer_weight, stage.mask_weight, projected=projected)
+        return learner, partial(batches.pieces, stills=stage.stills)
 
     def introduce(self, model: CrabModel) -> None:
         """Makes a new LLM and the rows that it will read fit for each other, before its first stage."""

@@ -81,8 +81,10 @@ class Stage:
     text: `tasks` weighs the tasks, `samples` texts share one clip, `reasoning` is the share of questions answered with
     explicit reasoning, and each token of a short answer counts `answer_weight` times. `ilora` adds the adapter (heads,
     rank, alpha, dropout) before the stage begins. `places` lets a visual stage also teach each query which cell it
-    reads. `until` ends a stage before its schedule of `steps` does. From files, `accumulate` is in how many pieces a
-    batch is computed, and `group_lengths` puts rows of about the same length into one batch.
+    reads. `until` ends a stage before its schedule of `steps` does. With `stills` a step has that many rows about
+    single pictures beside `batch` rows about whole clips, else the tasks' weights say which of the rows are. From
+    files, `accumulate` is in how many pieces a batch is computed, and `group_lengths` puts rows of about the same
+    length into one batch.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Stage:
     save_every: int = 500
     accumulate: int = 1
     group_lengths: bool = True
+    stills: int = 0
 
     def __post_init__(self) -> None:
         mistakes = [*self._wrong_names(), *self._wrong_numbers()]
@@ -137,7 +140,7 @@ class Stage:
         for name in ("steps", "batch", "samples", "save_every", "accumulate"):
             if getattr(self, name) < 1:
                 yield f"{name}: must be at least 1, got {getattr(self, name)}"
-        for name in ("warmup", "weight_decay"):
+        for name in ("warmup", "weight_decay", "stills"):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name}: must be 0 or more, got {getattr(self, name)}"
         if self.until is not None and not 1 <= self.until <= self.steps:

@@ -14,7 +14,7 @@ import numpy as np
 
 from crab_core.train.packing import AUDIO, VIDEO, Row, Text
 from crab_core.train.settings import Stage
-from crab_core.train.tokenizer import MASK_TOKENS, prompt_text
+from crab_core.train.tokenizer import LARGEST_NUMBER, MASK_TOKENS, prompt_text
 from crab_core.world.labels import label
 from crab_core.world.moments import MOMENT_TASKS, moment_samples, pick_second
 from crab_core.world.questions import Sample, samples
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ANSWER_TAGS = ("<answer>", "</answer>")
 LAST_OF_PREFIX = "<audio_end>"
+TOLD_IN_NUMBERS = ("ave", "arig", "ssl")
 WITHHELD = 0.03  # of the visits are without pictures, as many without sound
 READ_MORE = 2  # as many questions as about a clip's media, since they are short
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
@@ -57,16 +58,22 @@ class RowMaker:
         self.still_share = still / sum(stage.mixture.values())
         self.answer_tags = tuple({self._encode(blank + tag)[-1] for blank in ("", " ")} for tag in ANSWER_TAGS)
         self.stop = self._encode(".")[-1]
+        numbers = [str(number) for number in range(LARGEST_NUMBER + 1)]
+        self.numbers = {self._encode(blank + number)[-1] for blank in ("", " ") for number in numbers}
         self.prefix_of = lru_cache(maxsize=None)(self._prefix)
         message = [{"role": "user", "content": CONTENT}]
         whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
         self.before, _, self.after = whole.partition(CONTENT)
 
-    def __call__(self, clip: int, rng: np.random.Generator) -> Row:
-        """The row of clip number `clip`; at times its pictures or its sound are withheld, and the texts know it."""
-        if self.stage.reading and rng.random() < self.stage.reading:
+    def __call__(self, clip: int, still: bool | None, rng: np.random.Generator) -> Row:
+        """The row of clip number `clip`; at times its pictures or its sound are withheld, and the texts know it.
+
+        `still` says whether it is about a single picture; None leaves that to the weights of the tasks. A row without
+        texts is one of which no task asks anything.
+        """
+        if not still and self.stage.reading and rng.random() < self.stage.reading:
             return self._reading(clip, rng)
-        if self.still_share and rng.random() < self.still_share:
+        if still or (still is None and self.still_share and rng.random() < self.still_share):
             return self._still(clip, rng)
         share = rng.random()
         sees, hears = share >= WITHHELD, share < 1 - WITHHELD
@@ -74,7 +81,9 @@ class RowMaker:
         made = samples(scene, label(scene), rng, tasks=tuple(self.stage.mixture), direct=1 - self.stage.reasoning)
         chosen = self._choose(made, rng)
         texts = [self._split(sample) for sample in chosen]
-        prefix = self.prefix_of(texts[0][0], scene.seconds if sees else 0, scene.seconds if hears else 0)
+        prefix = (
+            self.prefix_of(texts[0][0], scene.seconds if sees else 0, scene.seconds if hears else 0) if texts else ()
+        )
         return Row(prefix, tuple(text for _, text in texts), sees, hears)
 
     def _reading(self, clip: int, rng: np.random.Generator) -> Row:
@@ -92,14 +101,16 @@ class RowMaker:
         second = pick_second(scene, rng)
         made = moment_samples(scene, second, self.maps[clip, second], rng, tasks=tuple(self.stage.mixture))
         texts = [self._split(sample) for sample in self._choose(made, rng)]
-        prefix = self.prefix_of(texts[0][0], 1, 1)
+        prefix = self.prefix_of(texts[0][0], 1, 1) if texts else ()
         return Row(prefix, tuple(text for _, text in texts), second=second)
 
     def _choose(self, made: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
-        """Samples without repetition; each task has its weight, shared by its samples."""
+        """Samples without repetition; each task has its weight, shared by its samples. None if nothing has a weight."""
         counts = {task: sum(sample.task == task for sample in made) for task in self.stage.mixture}
         weights = np.array([self.stage.mixture[sample.task] / counts[sample.task] for sample in made])
         size = min(self.stage.samples, int((weights > 0).sum()))
+        if not size:
+            return []
         return [made[at] for at in rng.choice(len(made), size, replace=False, p=weights / weights.sum())]
 
     def _split(self, sample: Sample) -> tuple[str, Text]:
@@ -108,17 +119,20 @@ class RowMaker:
         target = (*self._encode(sample.target), self.tokenizer.eos_token_id)
         masks = tuple(at for at, token in enumerate(target) if token in self.mask_ids)
         prompt = tuple(self._encode(rest + self.after))
-        return self.before + prefix + mark, Text(prompt, target, self._answer(target), sample.figures, masks)
+        answer = self._answer(target, sample.task)
+        return self.before + prefix + mark, Text(prompt, target, answer, sample.figures, masks)
 
-    def _answer(self, target: tuple[int, ...]) -> tuple[int, int]:
+    def _answer(self, target: tuple[int, ...], task: str) -> tuple[int, int]:
         """Where the tagged answer of a target is, without its tags, with the sentence of the reasons that decides it.
 
-        That is the last of several sentences before the one with the answer; a single one is a list.
+        That is the last of several sentences before the one with the answer; a single one is a list. Where the
+        answer is numbers, corners of boxes or the times of an event, it is all from the first of them to the last.
         """
         opened = [at for at, token in enumerate(target) if token in self.answer_tags[0]]
         closed = [at for at, token in enumerate(target) if token in self.answer_tags[1]]
         if not (opened and closed):
-            return (0, 0)
+            numbers = [at for at, token in enumerate(target) if token in self.numbers]
+            return (numbers[0], numbers[-1] + 1) if numbers and task in TOLD_IN_NUMBERS else (0, 0)
         stops = [at for at, token in enumerate(target[: opened[-1]]) if token == self.stop]
         return (stops[-2] if len(stops) > 1 else opened[-1]) + 1, closed[-1]
 

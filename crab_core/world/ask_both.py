@@ -11,11 +11,11 @@ from crab_core.world.asking import (
     Ask,
     Draft,
     View,
+    by_start,
     counted,
     either,
     extreme,
     heard_of,
-    loudest_first,
     naming,
     noun,
     place_of,
@@ -108,12 +108,12 @@ def where_loudest(view: View, dice: Dice) -> Draft | None:
     """Where is the loudest thing?"""
     if not view.heard:
         return None
-    return place_of(extreme(view.heard, loud=True), hear_levels(loudest_first(view)), noun(dice, view.heard_by))
+    return place_of(extreme(view.heard, loud=True), "loudest", hear_levels(view.heard), noun(dice, view.heard_by))
 
 
 def where_first(view: View, dice: Dice) -> Draft | None:
     """Where is the thing that sounds first? Not asked if two start together."""
-    return place_of(_first(view), hear_starts(view.heard), noun(dice, view.heard_by))
+    return place_of(_first(view), "first", hear_starts(view.heard), noun(dice, view.heard_by))
 
 
 def louder_side(view: View, dice: Dice) -> Draft | None:
@@ -125,7 +125,7 @@ def louder_side(view: View, dice: Dice) -> Draft | None:
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
     said = [_level(view.heard_by[x]), f"{_level(view.heard_by[y])}, so the {x} is {'louder' if wanted else 'softer'}"]
     sides = {"at_side": at(view.heard_by[x].place), "at_other": at(view.heard_by[y].place)}
-    reasoning = f"{hear_levels(loudest_first(view))} {told(said)}"
+    reasoning = f"{hear_levels(view.heard)} {told(said)}"
     return Draft(yes_no(wanted), reasoning, {**noun(dice, (x, y)), **sides})
 
 
@@ -146,14 +146,17 @@ def sounds_first(view: View, dice: Dice) -> Draft | None:
     first = _first(view)
     if first is None or len(view.heard) < 2:
         return None
-    return Draft(first.name, hear_starts(view.heard), noun(dice, view.heard_by))
+    said = f"{hear_starts(view.heard)} The first is the {first.name}."
+    return Draft(first.name, said, noun(dice, view.heard_by))
 
 
 def sounds_last(view: View, dice: Dice) -> Draft | None:
-    """Which instrument comes in last? It is the first that is told."""
-    if len(view.heard) < 2 or view.heard[-1].start_s == view.heard[-2].start_s:
+    """Which instrument comes in last? Not asked if two do."""
+    *_, other, last = [None, None, *by_start(view.heard)]
+    if other is None or last is None or last.start_s == other.start_s:
         return None
-    return Draft(view.heard[-1].name, hear_starts(view.heard[::-1]), noun(dice, view.heard_by))
+    said = f"{hear_starts(view.heard)} The last is the {last.name}."
+    return Draft(last.name, said, noun(dice, view.heard_by))
 
 
 def sounds_before(view: View, dice: Dice) -> Draft | None:
@@ -161,7 +164,7 @@ def sounds_before(view: View, dice: Dice) -> Draft | None:
     pair = two(dice, view.heard)
     if not pair or pair[0].start_s == pair[1].start_s:
         return None
-    x, y, wanted = swapped(dice, pair, True)  # facts are in the order of their start
+    x, y, wanted = swapped(dice, pair, pair[0].start_s < pair[1].start_s)
     starts = f"The {x} is heard from {view.heard_by[x].start_s} and the {y} from {view.heard_by[y].start_s}"
     said = f"{hear_starts(view.heard)} {starts}"
     return Draft(yes_no(wanted), f"{said}, so the {x} is {'first' if wanted else 'later'}.", naming(x, y))
@@ -208,9 +211,10 @@ def _level(fact: HeardFact) -> str:
 
 def _first(view: View) -> HeardFact | None:
     """What starts before everything else."""
-    if not view.heard or (len(view.heard) > 1 and view.heard[0].start_s == view.heard[1].start_s):
+    if not view.heard:
         return None
-    return view.heard[0]
+    first, *others = by_start(view.heard)
+    return None if others and others[0].start_s == first.start_s else first
 
 
 def _overlap(one: HeardFact, other: HeardFact) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, counted, either, naming, noun, seen_of, yes_no
+from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, by_start, counted, either, naming, noun, seen_of, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
 from crab_core.world.narration import a, at, listed, see, see_starts, see_where, span
@@ -91,9 +91,10 @@ def left_of(view: View, dice: Dice) -> Draft | None:
 
 def appears_first(view: View, dice: Dice) -> Draft | None:
     """What appears first? Not asked if two things come together."""
-    if len(view.seen) < 2 or view.seen[0].start_s == view.seen[1].start_s:
+    first, other, *_ = [*by_start(view.seen), None, None]
+    if first is None or other is None or first.start_s == other.start_s:
         return None
-    return Draft(view.seen[0].name, see_starts(view.seen), {})
+    return Draft(first.name, f"{see_starts(view.seen)} The first is the {first.name}.", {})
 
 
 def what_seen(view: View, dice: Dice) -> Draft | None:

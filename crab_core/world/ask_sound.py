@@ -17,7 +17,6 @@ from crab_core.world.asking import (
     counted,
     either,
     heard_of,
-    loudest_first,
     naming,
     noun,
     swapped,
@@ -50,7 +49,7 @@ def louder(view: View, dice: Dice) -> Draft | None:
     if not pair:
         return None
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
-    told = f"{hear_levels(loudest_first(view))} {hear_levels([view.heard_by[x], view.heard_by[y]])[:-1]}"
+    told = f"{hear_levels(view.heard)} {hear_levels([view.heard_by[x], view.heard_by[y]])[:-1]}"
     told += f", so the {x} is {'louder' if wanted else 'softer'}."
     return Draft(yes_no(wanted), told, naming(x, y))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from crab_core.world.classes import SILENT, SOUNDING
 from crab_core.world.dice import Dice
@@ -21,7 +22,11 @@ ALL_NAMES: tuple[str, ...] = tuple(one.name for one in (*SOUNDING, *SILENT))
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The facts of one scene: in order, and by name (a class comes once in a scene)."""
+    """The facts of one scene: by the alphabet, and by name (a class comes once in a scene).
+
+    One order for every list: what comes next in it then follows from the last name and from what is left, and no name
+    can come twice.
+    """
 
     seconds: int
     seen: tuple[SeenFact, ...]
@@ -32,8 +37,10 @@ class View:
     @classmethod
     def of(cls, labels: SceneLabels) -> View:
         """The view of a scene's labels."""
-        seen_by = {fact.name: fact for fact in labels.seen}
-        return cls(labels.seconds, labels.seen, labels.heard, seen_by, {fact.name: fact for fact in labels.heard})
+        seen = tuple(sorted(labels.seen, key=lambda fact: fact.name))
+        heard = tuple(sorted(labels.heard, key=lambda fact: fact.name))
+        seen_by = {fact.name: fact for fact in seen}
+        return cls(labels.seconds, seen, heard, seen_by, {fact.name: fact for fact in heard})
 
     @property
     def both(self) -> list[HeardFact]:
@@ -50,6 +57,7 @@ class Draft:
     slots: Mapping[str, str]
 
 
+Fact = TypeVar("Fact", SeenFact, HeardFact)
 Ask = Callable[[View, Dice], Draft | None]
 
 
@@ -94,11 +102,16 @@ def two(dice: Dice, facts: Sequence[HeardFact]) -> list[HeardFact]:
     return [facts[index] for index in sorted(chosen)] if len(chosen) == 2 else []
 
 
-def place_of(fact: HeardFact | None, reasoning: str, slots: Mapping[str, str]) -> Draft | None:
-    """The draft whose answer is where a sounding thing is; None if it has no single column."""
+def place_of(fact: HeardFact | None, word: str, reasoning: str, slots: Mapping[str, str]) -> Draft | None:
+    """The draft whose answer is where the `first` or `loudest` sounding thing is; None if it has no single column."""
     if fact is None or fact.place not in COLUMNS:
         return None
-    return Draft(fact.place, f"{reasoning} The {fact.name} is {at(fact.place)}.", slots)
+    return Draft(fact.place, f"{reasoning} The {word} is the {fact.name}, {at(fact.place)}.", slots)
+
+
+def by_start(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts in the order in which they start, then of their name."""
+    return sorted(facts, key=lambda fact: (fact.start_s, fact.name))
 
 
 def extreme(facts: Sequence[HeardFact], *, loud: bool) -> HeardFact:
@@ -106,17 +119,13 @@ def extreme(facts: Sequence[HeardFact], *, loud: bool) -> HeardFact:
     return (max if loud else min)(facts, key=lambda fact: fact.level_db)
 
 
-def loudest_first(view: View) -> list[HeardFact]:
-    """What is heard, from the loudest to the softest."""
-    return sorted(view.heard, key=lambda fact: -fact.level_db)
-
-
 def by_level(view: View, dice: Dice, *, loud: bool) -> Draft | None:
-    """What is loudest or softest among at least two sounds: the first of the list that is told."""
+    """What is loudest or softest among at least two sounds."""
     if len(view.heard) < 2:
         return None
-    told = loudest_first(view) if loud else loudest_first(view)[::-1]
-    return Draft(extreme(view.heard, loud=loud).name, hear_levels(told), noun(dice, view.heard_by))
+    name = extreme(view.heard, loud=loud).name
+    said = f"{hear_levels(view.heard)} The {'loudest' if loud else 'softest'} is the {name}."
+    return Draft(name, said, noun(dice, view.heard_by))
 
 
 def heard_of(view: View, name: str) -> str:

@@ -107,12 +107,12 @@ def describe_pictures(scene: Scene, ids: npt.NDArray[np.uint8]) -> dict[str, Any
 
 
 def _sounding(shown: Sequence[Sight]) -> list[Sight]:
-    return sorted((one for one in shown if one.sounds), key=lambda one: (one.box[0], one.name))
+    return sorted((one for one in shown if one.sounds), key=lambda one: (one.name, one.box[0]))
 
 
 def _names(several: Sequence[Sight]) -> str:
-    """`bell and dog`, each class once, in the order of the drawings."""
-    return listed(list(dict.fromkeys(one.name for one in several))) if several else NOTHING
+    """`bell and dog`, each class once, by the alphabet."""
+    return listed(sorted({one.name for one in several})) if several else NOTHING
 
 
 def _arig(shown: Sequence[Sight]) -> Sample | None:

@@ -1,6 +1,6 @@
 """Facts of a scene as short sentences: the reasoning before an answer, and the pieces of captions.
 
-Facts stand in the order of their labels (by start, then by name), so that the same scene is always told the same way.
+Facts stand in the order in which they are given, which is the alphabet's in every list (`asking.View`).
 Times are whole seconds.
 """
 

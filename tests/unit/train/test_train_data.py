@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from crab_core.train.batches import audio_batches, language_batches, visual_batches
+from crab_core.errors import UsageError
+from crab_core.train.batches import LanguageBatches, audio_batches, counted, visual_batches
 from crab_core.train.features import Features
 from crab_core.train.masks import mask_batch
 from crab_core.train.packing import AUDIO, VIDEO, Row, Text, mask_positions
@@ -138,11 +140,11 @@ def test_levels_follow_the_gain(pool: Pool, targets: DenseTargets) -> None:
 def test_withheld_media_have_no_seconds_in_the_batch() -> None:
     features = Features(torch.zeros(3, 10, 4, 5), torch.zeros(3, 10, 2, 5))
 
-    def row(clip: int, rng: np.random.Generator) -> Row:
+    def row(clip: int, still: bool | None, rng: np.random.Generator) -> Row:
         places = (VIDEO,) if clip else (AUDIO,)
         return Row((1, *places), (Text((3,), (2,)),), sees=clip > 0, hears=clip == 0)
 
-    batch = language_batches(features, np.array([4, 5, 6]), row, 0)([0, 1, 2, 3, 4, 5])
+    (batch,) = LanguageBatches(features, np.array([4, 5, 6]), row, 0).pieces([0, 1, 2, 3, 4, 5])
     assert not (batch["in_sight"].any(1) & batch["in_earshot"].any(1)).any()
     assert set((batch["in_sight"].sum(1) + batch["in_earshot"].sum(1)).tolist()) <= {4, 5, 6}
 
@@ -169,7 +171,7 @@ def test_rows_of_stills_show_one_second_and_tell_its_masks(
     told = 0
     for number in range(60):
         clip = number % len(scenes)
-        row = make(clip, np.random.default_rng([number, 5]))
+        row = make(clip, None, np.random.default_rng([number, 5]))
         assert row.second is not None and row.second < scenes[clip].seconds
         assert sum(token == VIDEO for token in row.prefix) == 6 and sum(token == AUDIO for token in row.prefix) == 2
         for text, positions in mask_positions(row):
@@ -185,7 +187,7 @@ def test_a_batch_with_masks_holds_the_pixels_that_the_texts_mean(
     row_maker: Callable[..., RowMaker], scenes: list[Scene], pool: Pool
 ) -> None:
     make = row_maker(samples=4, tasks={"ref-avs": 1.0})
-    rows = [make(clip, np.random.default_rng([clip, 7])) for clip in range(len(scenes))]
+    rows = [make(clip, None, np.random.default_rng([clip, 7])) for clip in range(len(scenes))]
     batch = mask_batch(rows, np.arange(len(scenes)), 500, pool, MEAN, STD)
     texts = [text for row in rows for text, _ in mask_positions(row)]
     assert batch["shots"].shape[1:] == (3, 112, 112)
@@ -198,7 +200,7 @@ def test_a_batch_with_masks_holds_the_pixels_that_the_texts_mean(
 
 
 def test_reading_has_facts_in_place_of_media(row_maker: Callable[..., RowMaker]) -> None:
-    row = (make := row_maker(samples=2, tasks={"avqa": 1.0}, reading=1.0))(1, np.random.default_rng(3))
+    row = (make := row_maker(samples=2, tasks={"avqa": 1.0}, reading=1.0))(1, None, np.random.default_rng(3))
     assert not row.sees and not row.hears and not {VIDEO, AUDIO} & set(row.prefix)
     said = make.tokenizer.decode(row.prefix)
     assert "I see" in said and "I hear" in said and "seconds" in said
@@ -207,7 +209,7 @@ def test_reading_has_facts_in_place_of_media(row_maker: Callable[..., RowMaker])
 
 def test_what_counts_as_the_answer_begins_with_the_sentence_that_decides(row_maker: Callable[..., RowMaker]) -> None:
     make = row_maker(samples=40, tasks={"avqa": 1.0}, reasoning=1.0)
-    texts = [text for number in range(4) for text in make(number, np.random.default_rng(number)).texts]
+    texts = [text for number in range(4) for text in make(number, None, np.random.default_rng(number)).texts]
     counted = {
         make.tokenizer.decode(one.target): make.tokenizer.decode(one.target[slice(*one.answer)]) for one in texts
     }
@@ -223,7 +225,7 @@ def test_rows_hold_texts_of_the_tasks_of_the_stage(row_maker: Callable[..., RowM
     make = row_maker(samples=3, tasks={"ave": 1.0, "avqa": 3.0}, reasoning=1.0)
     tokenizer = make.tokenizer
     for number, scene in enumerate(scenes):
-        row = make(number, np.random.default_rng([number, 5]))
+        row = make(number, None, np.random.default_rng([number, 5]))
         assert 1 <= len(row.texts) <= 3
         looks = scene.seconds if row.sees else 0
         assert sum(token == VIDEO for token in row.prefix) == looks * 6
@@ -245,3 +247,76 @@ def test_rows_hold_texts_of_the_tasks_of_the_stage(row_maker: Callable[..., RowM
 def test_a_stage_checks_its_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Stage("x", "language", **{"steps": 1, "train": ("llm",), **values})  # type: ignore[arg-type]
+
+
+def test_pictures_beside_clips_are_a_piece_of_their_own(
+    row_maker: Callable[..., RowMaker], scenes: list[Scene]
+) -> None:
+    make = row_maker(samples=3, tasks={"avqa": 1.0, "ssl": 1.0, "arig": 1.0})
+    features = Features(torch.zeros(len(scenes), 10, 6, 192), torch.zeros(len(scenes), 10, 2, 192))
+    batches = LanguageBatches(features, np.array([scene.seconds for scene in scenes]), make, 0)
+    clips, pictures = batches.pieces([0, 1, 2], stills=5)
+    assert len(clips["ids"]) == 3 and len(pictures["ids"]) == 5
+    assert (pictures["in_sight"].sum(1) == 1).all() and (clips["in_sight"].sum(1) != 1).all()
+    assert pictures["ids"].shape[1] < clips["ids"].shape[1]
+    parts = [torch.stack([(one["labels"][:, 1:] != -100).sum(), one["answers"].sum()]) for one in (clips, pictures)]
+    assert torch.equal(clips["totals"], pictures["totals"]) and torch.equal(sum(parts), clips["totals"])
+    (alone,) = batches.pieces([0, 1, 2])
+    assert len(alone["ids"]) == 3 and alone["totals"][0] == (alone["labels"][:, 1:] != -100).sum()
+
+
+def test_pieces_of_a_step_add_up_to_one_batch(
+    tiny_run: Path, row_maker: Callable[..., RowMaker], scenes: list[Scene]
+) -> None:
+    from crab_core.train.language import LanguageStage
+    from crab_core.train.network import read_model
+
+    stage = LanguageStage(read_model(tiny_run / "model"), answer_weight=3.0, projected=True).eval()
+    width = stage.model.config.vl.out_width
+    features = Features(torch.randn(len(scenes), 10, 6, width), torch.randn(len(scenes), 10, 2, width))
+    make = row_maker(samples=3, tasks={"avqa": 1.0, "ssl": 1.0})
+    pieces = LanguageBatches(features, np.array([scene.seconds for scene in scenes]), make, 0).pieces([0, 1], stills=3)
+    together = sum(float(stage(**piece)["loss"]) for piece in pieces)
+    alone = []
+    for piece in pieces:
+        counts = counted(piece).tolist()
+        alone.append((float(stage(**{**piece, "totals": counted(piece)})["loss"]), counts[0] + 2.0 * counts[1]))
+    mean = sum(loss * weight for loss, weight in alone) / sum(weight for _, weight in alone)
+    assert together == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        pytest.param("ave", r"\d+,\d+", id="times"),
+        pytest.param("arig", r"\d+,\d+\)\(\d+,\d+", id="corners"),
+    ],
+)
+def test_numbers_that_are_an_answer_count_as_one(
+    row_maker: Callable[..., RowMaker], scenes: list[Scene], task: str, told: str
+) -> None:
+    make = row_maker(samples=1, tasks={task: 1.0})
+    found = 0
+    for number in range(40):
+        for text in make(number % len(scenes), task == "arig", np.random.default_rng([number, 1])).texts:
+            said = make.tokenizer.decode(text.target[slice(*text.answer)])
+            found += bool(said)
+            assert not said or re.search(told, said.replace(" ", "")), said
+            assert (
+                said or "none" in make.tokenizer.decode(text.target) or "nothing" in make.tokenizer.decode(text.target)
+            )
+    assert found > 5
+
+
+def test_clips_of_which_nothing_is_asked_are_passed_over(
+    row_maker: Callable[..., RowMaker], scenes: list[Scene]
+) -> None:
+    make = row_maker(samples=1, tasks={"s4": 1.0})  # only of seconds in which one class sounds
+    features = Features(torch.zeros(len(scenes), 10, 6, 4), torch.zeros(len(scenes), 10, 2, 4))
+    batches = LanguageBatches(features, np.array([scene.seconds for scene in scenes]), make, 0)
+    for start in range(0, 40, 4):
+        (piece,) = batches.pieces([*range(start, start + 4)])
+        assert len(piece["ids"]) == 4 and (piece["labels"] != -100).any(1).all()
+    nothing = LanguageBatches(features, batches.seconds, lambda *_: Row((), ()), 0)
+    with pytest.raises(UsageError, match="ask nothing"):
+        nothing.pieces([0])
