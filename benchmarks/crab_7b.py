@@ -10,14 +10,13 @@ write no more, so that `infer` measures an answer of the full length.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from random_crab import write_random
+from record import add_out, stamp, tell
 
 from crab_core.engine.measuring import measured
 from crab_core.engine.session import Model, load
@@ -74,8 +73,7 @@ def report_of(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "new_tokens": given.new_tokens,
         "requests": asked(model, given.clip, given.new_tokens),
         "first_token": first_token(model, given.clip),
-        "torch": torch.__version__,
-        "date": datetime.now(tz=UTC).date().isoformat(),
+        **stamp(),
     }
 
 
@@ -89,19 +87,14 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=256)
     parser.add_argument("--clip", type=Path, default=CLIP)
     parser.add_argument("--folder", type=Path, help="where the weights go and stay (default: a temporary folder)")
-    parser.add_argument("--out", type=Path, help="write the JSON there and not to stdout")
+    add_out(parser)
     given = parser.parse_args()
     if given.folder is not None:
         report = report_of(given.folder, given)
     else:
         with tempfile.TemporaryDirectory() as parking:
             report = report_of(Path(parking) / "crab-random", given)
-    text = json.dumps(report, indent=2) + "\n"
-    if given.out is None:
-        print(text, end="")
-    else:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text)
+    tell(report, given.out)
 
 
 if __name__ == "__main__":

@@ -11,45 +11,21 @@ was measured, over the bare time: 1 would be the machine's limit.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from head_by_head import HeadByHead
+from record import add_out, stamp, tell
 from torch import nn
 
-from crab_core.nn.ilora import ILoraLayer, inject  # before transformers' own way to peft
+from crab_core.nn.ilora import inject  # before transformers' own way to peft
 from crab_core.weights.quantize import quantize
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 HEADS, RANK, ALPHA = 3, 8, 16.0
 PROMPT = 700  # positions of a clip and its question
-
-
-class HeadByHead(nn.Module):
-    """The order of the published layer: for each head A again, its B, its weight, the scale, one more sum."""
-
-    def __init__(self, layer: ILoraLayer) -> None:
-        super().__init__()
-        self.layer = layer
-        self.ups = [layer.head(head).detach().clone() for head in range(HEADS)]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., in) -> (..., out)."""
-        layer, scale = self.layer, self.layer.scaling["default"]
-        result = layer.base_layer(x)
-        route = F.softmax(F.linear(x, layer.ilora_router["default"].weight), dim=-1, dtype=torch.float32).to(x.dtype)
-        for head, up in enumerate(self.ups):
-            low = F.linear(x, layer.ilora_A["default"].weight)
-            result = result + route[..., head : head + 1] * F.linear(low, up) * scale
-        return result
 
 
 class Variants:
@@ -181,12 +157,6 @@ def compare(variants: Variants, prompt: int, tokens: int, turns: int) -> dict[st
     return rows
 
 
-def commit() -> str:
-    """The short hash of the commit that was measured, empty outside a checkout."""
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-
-
 def main() -> None:
     """Measure, and print or write a JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,7 +166,7 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=PROMPT)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="write the JSON there and not to stdout")
+    add_out(parser)
     given = parser.parse_args()
     layers = given.layers or (2 if given.tiny else 32)
     dtype = torch.float32 if given.device == "cpu" else torch.bfloat16
@@ -215,19 +185,11 @@ def main() -> None:
         "bandwidth_share": round(variants.packed_bytes() / bandwidth / (rows["bare"]["token_ms"] / 1e3), 4),
         "copy_gb_per_s": round(bandwidth / 1e9, 1),
         "peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if is_gpu else None,
-        "device": torch.cuda.get_device_name() if is_gpu else f"{platform.machine()}, {os.cpu_count()} cores",
+        "device": torch.cuda.get_device_name() if is_gpu else "cpu",
         "dtype": str(dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "commit": commit(),
-        "date": datetime.now(tz=UTC).date().isoformat(),
+        **stamp(),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if given.out is None:
-        print(text, end="")
-    else:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text)
+    tell(report, given.out)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 
 import av
 import numpy as np
+from record import commit
 
 from crab_core.media import load_clip, probe, published_frame_times
 from crab_core.media.frames import to_rgb
@@ -69,12 +70,6 @@ def main() -> None:
     tell(figures)
     if args.out:
         args.out.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-def commit() -> str:
-    """The commit that was measured, or an empty text outside a repository."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def speed(name: str, frames: int, fps: int, width: int, folder: Path, repeats: int) -> dict[str, Any]:

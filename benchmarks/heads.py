@@ -9,12 +9,13 @@ import argparse
 import datetime
 import os
 import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from record import commit
 
 from crab_core.engine.session import load
 from crab_core.evaluate.heads_world import evaluate_heads
@@ -23,12 +24,6 @@ from crab_core.evaluate.world_runner import WorldTest
 from crab_core.progress import Note, Progress
 from crab_core.world.bank import load_bank
 from crab_core.world.scene import fingerprint
-
-
-def commit() -> str:
-    """The commit of the checkout, or `unknown`."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def tell(told: Progress | Note) -> None:

@@ -9,18 +9,13 @@ time, so that other work on the machine hits all of them alike; `..._best` is th
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from head_by_head import HeadByHead
+from record import add_out, stamp, tell
 from torch import nn
 
 from crab_core.nn.ilora import ILoraConfig, ILoraLayer
@@ -28,25 +23,6 @@ from crab_core.nn.ilora import ILoraConfig, ILoraLayer
 SHAPES = {"attention": (4096, 4096), "up": (4096, 11008), "down": (11008, 4096)}  # Llama-2 7B: in, out
 TOKENS = {1: 20, 64: 4, 700: 1}  # and how often the turns of 700
 Run = Callable[[torch.Tensor], torch.Tensor]
-
-
-class HeadByHead(nn.Module):
-    """The same sums in the order of the published layer: for each head A again, its B, its weight, the scale."""
-
-    def __init__(self, layer: ILoraLayer) -> None:
-        super().__init__()
-        self.layer = layer
-        self.ups = [layer.head(head).detach().contiguous() for head in range(layer.heads["default"])]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, in) -> (B, T, out)."""
-        layer, scale = self.layer, self.layer.scaling["default"]
-        result = layer.base_layer(x)
-        route = layer.ilora_router["default"](x)
-        for head, up in enumerate(self.ups):
-            low = F.linear(x, layer.ilora_A["default"].weight)
-            result = result + route[:, :, head : head + 1] * F.linear(low, up) * scale
-        return result
 
 
 class Learning(nn.Module):
@@ -104,16 +80,10 @@ def ratio(ours: list[float], other: list[float]) -> float:
     return round(statistics.median(one / two for one, two in zip(ours, other, strict=True)), 4)
 
 
-def commit() -> str:
-    """The short hash of the commit that was measured, empty outside a checkout."""
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-
-
 def main() -> None:
     """Measure at a token, at a few and at a prompt, and print or write a JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write the JSON there and not to stdout")
+    add_out(parser)
     parser.add_argument("--turns", type=int, default=5, help="how often all layers are timed at 700 tokens (default 5)")
     parser.add_argument("--tiny", action="store_true", help="layers of a hundredth of the size, to try the script")
     arguments = parser.parse_args()
@@ -128,19 +98,10 @@ def main() -> None:
     report = {
         "benchmark": "ilora",
         "dtype": "float32",
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
-        "torch": torch.__version__,
-        "commit": commit(),
-        "date": datetime.now(tz=UTC).date().isoformat(),
         "rows": table,
+        **stamp(),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if arguments.out is None:
-        print(text, end="")
-    else:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text)
+    tell(report, arguments.out)
 
 
 if __name__ == "__main__":

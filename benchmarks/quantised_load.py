@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+
+from record import add_out, machine, tell, today
 
 LOAD = """
 import json, resource, sys, time
@@ -49,7 +48,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--quantize", default="4bit,8bit", help="ways of loading, with commas")
-    parser.add_argument("--out", type=Path, help="write the JSON there and not to stdout")
+    add_out(parser)
     given = parser.parse_args()
     began = time.perf_counter()
     shards = sorted(given.folder.glob("*.safetensors"))
@@ -59,15 +58,10 @@ def main() -> None:
         "largest_shard_mib": round(max(path.stat().st_size for path in shards) / 2**20),
         "rows": [measured(given.folder, given.device, kind, given.dtype) for kind in given.quantize.split(",")],
         "wall_s": round(time.perf_counter() - began, 1),
-        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
-        "date": datetime.now(tz=UTC).date().isoformat(),
+        "machine": machine(),
+        "date": today(),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if given.out is None:
-        print(text, end="")
-    else:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text)
+    tell(report, given.out)
 
 
 if __name__ == "__main__":

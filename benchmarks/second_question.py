@@ -9,17 +9,13 @@ Both are asked for one token. Times are those of the processors; on a GPU those 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from record import add_out, stamp, tell
 
 from crab_core.engine.session import Model, Seen, load
 from crab_core.types import Decoding, Request
@@ -58,12 +54,6 @@ def compare(model: Model, clip: Path, turns: int) -> dict[str, float | int]:
     }
 
 
-def commit() -> str:
-    """The short hash of the commit that was measured, empty outside a checkout."""
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-
-
 def main() -> None:
     """Measure and print or write a JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,7 +62,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--quantize", default="none")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="write the JSON there and not to stdout")
+    add_out(parser)
     given = parser.parse_args()
     model = load(given.model, device=given.device, quantize=given.quantize)
     report = {
@@ -81,18 +71,9 @@ def main() -> None:
         "precision": [model.precision.device, model.precision.dtype, model.precision.quantize],
         "clip": given.clip.name,
         **compare(model, given.clip, given.turns),
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
-        "torch": torch.__version__,
-        "commit": commit(),
-        "date": datetime.now(tz=UTC).date().isoformat(),
+        **stamp(),
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if given.out is None:
-        print(text, end="")
-    else:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text)
+    tell(report, given.out)
 
 
 if __name__ == "__main__":

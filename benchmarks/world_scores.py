@@ -11,7 +11,6 @@ import argparse
 import datetime
 import os
 import platform
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -21,6 +20,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from dataclasses import replace
+
+from record import commit
 
 from crab_core.engine.session import load
 from crab_core.evaluate.moment_runner import evaluate_moments
@@ -44,12 +45,6 @@ def tests(clips: int, questions: int, held_out: Path | None) -> dict[str, WorldT
         named["unseen drawing style"] = replace(few, drawings=held_out)
         named["unseen sound font"] = replace(few, recordings=held_out)
     return named
-
-
-def commit() -> str:
-    """The commit of the checkout, or `unknown`."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def tell(told: Progress | Note) -> None:

@@ -45,20 +45,9 @@ class Asked:
 
     def load(self, listen: Listener) -> Model:
         """The model, ready to be asked; raises what `engine.session.load` raises."""
-        from crab_core.engine.session import load
+        return self.spec().load(listen)
 
-        return load(
-            self.folder(),
-            device=self.device,
-            dtype=self.dtype,
-            quantize=self.quantize,
-            max_memory=self.max_memory,
-            masks=self.masks,
-            sam2=self.sam2,
-            on_progress=listen,
-        )
-
-    def spec(self, batch: int, decoders: int) -> WorkerSpec:
+    def spec(self, batch: int = 0, decoders: int = 2) -> WorkerSpec:
         """What a worker for many clips needs; raises what `folder` raises."""
         from crab_core.batch.worker import WorkerSpec
 

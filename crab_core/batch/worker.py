@@ -52,6 +52,19 @@ class WorkerSpec:
     masks: str = "auto"
     sam2: Path | None = None
 
+    def load(self, on_progress: Listener = ignore) -> Model:
+        """The model, ready to be asked; raises what `engine.session.load` raises."""
+        return load(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            max_memory=self.max_memory,
+            masks=self.masks,
+            sam2=self.sam2,
+            on_progress=on_progress,
+        )
+
     def decoding(self, task: Task) -> Decoding:
         """How an answer of a task is written."""
         return Decoding(self.max_new_tokens or task.max_new_tokens, self.temperature, self.top_p, self.seed)
@@ -81,16 +94,7 @@ class Worker:
 
             torch.set_num_threads(spec.threads)
         self.spec = spec
-        self.model: Model = load(
-            spec.model,
-            device=spec.device,
-            dtype=spec.dtype,
-            quantize=spec.quantize,
-            max_memory=spec.max_memory,
-            masks=spec.masks,
-            sam2=spec.sam2,
-            on_progress=on_progress,
-        )
+        self.model = spec.load(on_progress)
         self._seen: WeakValueDictionary[tuple[object, ...], Seen] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(max(1, spec.decoders), thread_name_prefix="decode")
 

@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from crab_core.errors import ModelError
 from crab_core.families._base import Choice, Needs, Precision
 from crab_core.families.crab_network import CrabNetwork
-from crab_core.families.crab_quantized import load_quantized
 from crab_core.families.crab_text import Chat
-from crab_core.families.ilora_sizes import check_heads
+from crab_core.families.loading import fill
 from crab_core.nn.crab import CrabModel
 from crab_core.nn.crab_config import CrabConfig
 from crab_core.nn.stored import without_weights
 from crab_core.progress import Listener, ignore
-from crab_core.weights.folder import Header, read_header, read_tensors
+from crab_core.weights.folder import Header, read_header
 from crab_core.weights.release import Choices, Release
 
 __all__ = ["FAMILY", "CrabFamily"]
@@ -43,15 +40,8 @@ class CrabFamily:
         """
         header = read_header(folder)
         config = config_of(header.config, folder)
-        dtype = getattr(torch, precision.dtype)
         model = _empty_model(config, folder)
-        if precision.quantize != "none" or header.quantized != "none":
-            load_quantized(model, folder, header, precision, lambda found: check_heads(config.ilora, found, folder))
-        else:
-            tensors = read_tensors(folder, header, dtype)
-            check_heads(config.ilora, tensors, folder)
-            model.load_tensors(tensors, str(folder))
-        model.to(precision.device).eval().requires_grad_(False)
+        fill(model, config, folder, header, precision)
         return CrabNetwork(header.name, model, Chat.read(folder, config.system))
 
     def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:

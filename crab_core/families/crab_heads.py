@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from crab_core.errors import ModelError
-from crab_core.families._base import Encoded, Generated, Span
-from crab_core.families.decoder_heads import METHODS, Asked, DecoderHeads, pieces_of
+from crab_core.families._base import Encoded
+from crab_core.families.decoder_heads import METHODS, Asked, DecoderHeads
 from crab_core.nn.qformer import watch_cross_attention
 from crab_core.nn.splice import Row, Splicer
-from crab_core.types import Clip, Decoding, Medium, Prompt
+from crab_core.types import Clip, Medium, Prompt
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,34 +34,11 @@ class CrabHeads(DecoderHeads):
     """Implements `families._base.HeadsView`."""
 
     network: CrabNetwork
-    heads: int
-
-    @classmethod
-    def of(cls, network: CrabNetwork) -> CrabHeads:
-        """The heads of a network; raises ModelError if it has no I-LoRA."""
-        config = network.model.config.ilora
-        if config is None:
-            raise ModelError(
-                f"model '{network.name}' has no I-LoRA, so there are no heads to look at",
-                hint="Choose a model with heads: crab models list",
-            )
-        return cls(network, config.heads)
 
     @property
     def decoder(self) -> nn.Module:
         """The LLM without its output layer."""
         return self.network.model.llm.model
-
-    def spans(self, encoded: Encoded, prompt: Prompt) -> tuple[Span, ...]:
-        """What each position of the prompt holds."""
-        chat = self.network.chat
-        ids = chat.prompt_ids(prompt)
-        found = Splicer(chat.placeholders, chat.pad_id).stretches(Row(ids, len(ids), encoded.features))
-        return tuple(Span(one.kind, one.start, one.end, one.index) for one in found)
-
-    def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding) -> Generated:
-        """What the network's `generate` gives."""
-        return self.network.generate(encoded, prompt, decoding)
 
     def asked(self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int]) -> Asked:
         """The prompt and what was written."""
@@ -82,10 +58,6 @@ class CrabHeads(DecoderHeads):
         """Within the block the LLM has the tables of what was encoded."""
         return self.network.model.using(encoded.capability)
 
-    def decode(self, ids: list[int]) -> str:
-        """The text of written ids."""
-        return self.network.chat.decode(ids)
-
     def gaze(self, clip: Clip, task: str) -> Mapping[Medium, npt.NDArray[np.float32]]:
         """Cross-attention of the Q-Formers, mean over their attention heads and layers: (T, Q, rows, columns)."""
         model = self.network.model
@@ -103,16 +75,6 @@ class CrabHeads(DecoderHeads):
             bands = BANDS[model.config.audio.kind]
             found["audio"] = maps.reshape(*maps.shape[:2], -1, bands).swapaxes(-1, -2)
         return found
-
-    def ids_of(self, text: str) -> list[int]:
-        """The tokens of a text as an answer, its end included."""
-        return self.network.chat.target_ids(text)
-
-    def prompt_pieces(self, prompt: Prompt) -> list[str]:
-        """The text of each token of the chat template, special ones by their name, media left out."""
-        chat = self.network.chat
-        ids = [token for token in chat.prompt_ids(prompt) if token not in chat.placeholders]
-        return pieces_of(ids, lambda some: str(chat.tokenizer.decode(some, clean_up_tokenization_spaces=False)))
 
 
 def _mean(layers: Sequence[torch.Tensor]) -> npt.NDArray[np.float32]:

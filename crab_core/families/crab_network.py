@@ -8,19 +8,19 @@ Letters: N frames, S seconds of sound, Q queries, W width of the LLM.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from crab_core.errors import UsageError
-from crab_core.families._base import Encoded, Generated, OnText, Span
+from crab_core.families._base import Encoded, Generated, OnText
 from crab_core.families.crab_masks import capability_for, drawn, kept_states, shared_capability
 from crab_core.families.crab_prefix import Memory, begun
 from crab_core.families.crab_text import Chat, Teller
 from crab_core.families.pace import pace, tell_counts
+from crab_core.families.writing import WritingNetwork, allowed, generated, until_end
 from crab_core.nn.filterbank import SAMPLE_RATE_HZ, filter_bank
 from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
 from crab_core.stats import part
@@ -31,17 +31,23 @@ if TYPE_CHECKING:
 
     from crab_core.families.crab_heads import CrabHeads
     from crab_core.nn.crab import CrabModel
+    from crab_core.nn.crab_config import ILoraConfig
 
 SLACK_S = 0.5  # a clip that is longer than the trained length by this much is still one of that length
 
 
 @dataclass(frozen=True)
-class CrabNetwork:
+class CrabNetwork(WritingNetwork):
     """Implements `families._base.Network`; `model` and `chat` are open to training, heads and evaluation."""
 
     name: str
     model: CrabModel
     chat: Chat
+
+    @property
+    def ilora(self) -> ILoraConfig | None:
+        """What the adapter is; None if there is none."""
+        return self.model.config.ilora
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -122,36 +128,8 @@ class CrabNetwork:
             spliced = splicer([Row([*ids, *target], len(ids), encoded.features)], self.model.llm.get_input_embeddings())
             hidden = self.model.llm.model(inputs_embeds=spliced.embeds).last_hidden_state[0]
         states = hidden[-len(target) - 1 : -1]  # each predicts the token after it
-        return self._generated(
-            target, _of_prompt(spliced.stretches[0], len(target)), self._drawn(encoded, target, states)
-        )
-
-    def generate(
-        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
-    ) -> Generated:
-        """The text that follows the prompt, told in whole characters to `on_text`.
-
-        Raises UsageError if the prompt leaves no room for an answer.
-        """
-        return self._write([encoded], [prompt], decoding, on_text)[0]
-
-    def memory(self) -> Memory:
-        """An empty memory for the questions about one clip."""
-        return Memory()
-
-    def generate_with(
-        self, memory: Memory, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
-    ) -> Generated:
-        """What `generate` gives; the beginning of the prompt is not computed again if it is that of the last one."""
-        return self._write([encoded], [prompt], decoding, on_text, memory)[0]
-
-    def generate_batch(
-        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
-    ) -> list[Generated]:
-        """One text a prompt; sampled texts are written one after another, so that each depends on its seed alone."""
-        if decoding.temperature > 0:
-            return [self.generate(one, prompt, decoding) for one, prompt in zip(encoded, prompts, strict=True)]
-        return self._write(encoded, prompts, decoding, None) if prompts else []
+        stretches = _of_prompt(spliced.stretches[0], len(target))
+        return generated(self.chat, target, stretches, extras=self._drawn(encoded, target, states))
 
     def inside(self) -> CrabHeads:
         """The heads of the I-LoRA, to be watched; raises ModelError if the model has none."""
@@ -188,12 +166,12 @@ class CrabNetwork:
         return self.model.vl_projector.queries
 
     @torch.inference_mode()
-    def _write(
+    def write(
         self,
         encoded: Sequence[Encoded],
         prompts: Sequence[Prompt],
         decoding: Decoding,
-        on_text: OnText | None,
+        on_text: OnText | None = None,
         memory: Memory | None = None,
     ) -> list[Generated]:
         """One text a prompt; a prompt alone is computed in two parts, of which the memory may hold the first."""
@@ -204,12 +182,16 @@ class CrabNetwork:
         with self.model.using(capability):
             spliced = splicer(rows, self.model.llm.get_input_embeddings())
             alone = begun(self.model.llm, spliced, memory) if len(rows) == 1 else nullcontext()
-            config = self._generation(decoding, spliced)
+            config = self._generation(decoding, spliced.embeds.shape[1])
             with alone as cache, kept_states(self.model, capability) as states:
                 written = self._written(spliced, config, decoding.seed, on_text, cache)
         texts = [
-            self._generated(
-                row, found, self._drawn(one, row, [state[index] for state in states]), decoding.max_new_tokens
+            generated(
+                self.chat,
+                row,
+                found,
+                decoding.max_new_tokens,
+                self._drawn(one, row, [state[index] for state in states]),
             )
             for index, (one, row, found) in enumerate(zip(encoded, written, spliced.stretches, strict=True))
         ]
@@ -241,43 +223,21 @@ class CrabNetwork:
         """The mask of what was written, for `extras`."""
         if not one.capability:
             return {}
-        ids = written[: written.index(self.chat.end_id)] if self.chat.end_id in written else written
         with part("mask"):
-            return {**drawn(self.model, one, ids, states, self.chat.mask_ids)}
+            return {**drawn(self.model, one, until_end(written, self.chat.end_ids), states, self.chat.mask_ids)}
 
-    def _generation(self, decoding: Decoding, spliced: Spliced) -> GenerationConfig:
+    def _generation(self, decoding: Decoding, length: int) -> GenerationConfig:
         """transformers' settings; the new tokens end where the LLM's positions do."""
         from transformers import GenerationConfig
 
-        length, positions = spliced.embeds.shape[1], int(self.model.llm.config.max_position_embeddings)
-        if length >= positions:
-            raise UsageError(
-                f"the prompt takes {length} places of the model's {positions}", hint="Ask a shorter question."
-            )
+        asked = allowed(decoding, length, int(self.model.llm.config.max_position_embeddings))
         sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p} if decoding.temperature > 0 else {}
         return GenerationConfig(
-            max_new_tokens=min(decoding.max_new_tokens, positions - length),
+            max_new_tokens=asked.max_new_tokens,
             do_sample=decoding.temperature > 0,
             eos_token_id=self.chat.end_id,
             pad_token_id=self.chat.pad_id,
             **sampling,
-        )
-
-    def _generated(
-        self, written: list[int], stretches: tuple[Stretch, ...], extras: Mapping[str, object], asked: int = 0
-    ) -> Generated:
-        """One row's text up to its end token, with spans counted without padding; `asked` tokens were allowed."""
-        ended = self.chat.end_id in written
-        ids = written[: written.index(self.chat.end_id)] if ended else written
-        cut = "length" if len(written) >= asked else "positions"
-        first = stretches[0].start
-        return Generated(
-            text=self.chat.decode(ids),
-            token_ids=tuple(ids),
-            spans=tuple(Span(s.kind, s.start - first, s.end - first, s.index) for s in stretches),
-            prompt_tokens=stretches[-1].end - first,
-            stopped="eos" if ended else cut,
-            extras=extras,
         )
 
 

@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from crab_core.errors import ModelError
 from crab_core.families._base import Needs, Precision
-from crab_core.families.crab_quantized import load_quantized
-from crab_core.families.ilora_sizes import check_heads
+from crab_core.families.loading import fill
 from crab_core.families.plus_network import PlusNetwork
 from crab_core.families.plus_text import PlusChat
 from crab_core.nn.plus import PlusModel
 from crab_core.nn.plus_config import PlusConfig
 from crab_core.nn.stored import without_weights
 from crab_core.progress import Listener, ignore
-from crab_core.weights.folder import Header, read_header, read_tensors
+from crab_core.weights.folder import Header, read_header
 from crab_core.weights.plus_release import PlusChoices, PlusRelease
 
 __all__ = ["FAMILY", "CrabPlusFamily"]
@@ -43,13 +40,7 @@ class CrabPlusFamily:
         header = read_header(folder)
         config = config_of(header.config, folder)
         model = empty_model(config, folder)
-        if precision.quantize != "none" or header.quantized != "none":
-            load_quantized(model, folder, header, precision, lambda found: check_heads(config.ilora, found, folder))
-        else:
-            tensors = read_tensors(folder, header, getattr(torch, precision.dtype))
-            check_heads(config.ilora, tensors, folder)
-            model.load_tensors(tensors, str(folder))
-        model.to(precision.device).eval().requires_grad_(False)
+        fill(model, config, folder, header, precision)
         return PlusNetwork(header.name, model, PlusChat.read(folder, config.system))
 
     def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:

@@ -51,6 +51,11 @@ class Chat:
         return int(self.tokenizer.eos_token_id)
 
     @property
+    def end_ids(self) -> frozenset[int]:
+        """Every id that ends a text."""
+        return frozenset((self.end_id,))
+
+    @property
     def pad_id(self) -> int:
         """The id that pads a row; the end's if the tokenizer has none of its own."""
         return self.end_id if self.tokenizer.pad_token_id is None else int(self.tokenizer.pad_token_id)
@@ -81,6 +86,10 @@ class Chat:
     def decode(self, ids: list[int]) -> str:
         """The text of written ids, special tokens left out."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def spelled(self, ids: list[int]) -> str:
+        """The text of ids with special tokens by their names."""
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
 class Decodes(Protocol):

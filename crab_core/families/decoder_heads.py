@@ -12,21 +12,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from crab_core.errors import UsageError
-from crab_core.families._base import Encoded, Generated, HeadsAlike, Rerouting, Routes, Span
-from crab_core.families.crab_text import UNFINISHED
+from crab_core.errors import ModelError, UsageError
+from crab_core.families._base import Encoded, Generated, HeadsAlike, OnText, Rerouting, Routes, Span
+from crab_core.families.crab_text import UNFINISHED, Decodes
 from crab_core.nn import ilora
-from crab_core.types import Decoding, Prompt
+from crab_core.nn.splice import Row, Splicer
+from crab_core.types import Decoding, Medium, Prompt
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from crab_core.nn.crab_config import ILoraConfig
 
 METHODS = ("attention", "gradient")
 WRITTEN = "written"  # the kind of all positions behind the prompt
@@ -46,23 +49,69 @@ class Asked:
     stands: torch.Tensor | None = None
 
 
+class Spells(Decodes, Protocol):
+    """A chat as far as heads need it."""
+
+    @property
+    def placeholders(self) -> dict[int, Medium]:
+        """Which ids stand for media."""
+
+    @property
+    def pad_id(self) -> int:
+        """The id that pads a row."""
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The prompt in the chat as ids."""
+
+    def target_ids(self, text: str) -> list[int]:
+        """The ids that a model should write: the text and the end."""
+
+    def spelled(self, ids: list[int]) -> str:
+        """The text of ids with special tokens by their names."""
+
+
+class Looked(Protocol):
+    """A network as far as heads need it."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+
+    @property
+    def chat(self) -> Spells:
+        """How it reads and writes text."""
+
+    @property
+    def ilora(self) -> ILoraConfig | None:
+        """What its adapter is."""
+
+    def generate(
+        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
+    ) -> Generated:
+        """The text that follows the prompt."""
+
+
+@dataclass(frozen=True)
 class DecoderHeads(ABC):
     """What `families._base.HeadsView` asks of a language model; subclasses say how it is reached and what is seen."""
 
+    network: Looked
     heads: int
+
+    @classmethod
+    def of(cls, network: Looked) -> Self:
+        """The heads of a network; raises ModelError if it has no I-LoRA."""
+        if network.ilora is None:
+            raise ModelError(
+                f"model '{network.name}' has no I-LoRA, so there are no heads to look at",
+                hint="Choose a model with heads: crab models list",
+            )
+        return cls(network, network.ilora.heads)
 
     @property
     @abstractmethod
     def decoder(self) -> nn.Module:
         """transformers' model that has `layers`, with the adapters in it."""
-
-    @abstractmethod
-    def spans(self, encoded: Encoded, prompt: Prompt) -> tuple[Span, ...]:
-        """What each position of the prompt holds."""
-
-    @abstractmethod
-    def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding) -> Generated:
-        """What the network's `generate` gives."""
 
     @abstractmethod
     def asked(self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int]) -> Asked:
@@ -71,10 +120,6 @@ class DecoderHeads(ABC):
     @abstractmethod
     def logits(self, asked: Asked, embeds: torch.Tensor, kept: int) -> torch.Tensor:
         """(1, kept, V): those of the last `kept` positions, of embeddings in the place of those asked."""
-
-    @abstractmethod
-    def decode(self, ids: list[int]) -> str:
-        """The text of written ids."""
 
     def using(self, encoded: Encoded) -> AbstractContextManager[None]:
         """Within the block the network is as it was when that was asked."""
@@ -93,7 +138,7 @@ class DecoderHeads(ABC):
         with ExitStack() as stack:
             tally = stack.enter_context(ilora.tallied(self.decoder, groups, len(names)))
             every = stack.enter_context(ilora.capture(self.decoder)) if raw else {}
-            generated = self.generated(encoded, prompt, decoding)
+            generated = self.network.generate(encoded, prompt, decoding)
         weights = [torch.cat(calls, dim=1)[0].float().cpu() for calls in every.values()]  # (T, H) each
         routes = self._routes(tally, names)
         return generated, replace(routes, weights=torch.stack(weights).numpy()) if raw else routes
@@ -119,6 +164,13 @@ class DecoderHeads(ABC):
             by_kind=tally.by_group().numpy(),
             entropy_bits=tally.entropies_bits().numpy(),
         )
+
+    def spans(self, encoded: Encoded, prompt: Prompt) -> tuple[Span, ...]:
+        """What each position of the prompt holds."""
+        chat = self.network.chat
+        ids = chat.prompt_ids(prompt)
+        found = Splicer(chat.placeholders, chat.pad_id).stretches(Row(ids, len(ids), encoded.features))
+        return tuple(Span(one.kind, one.start, one.end, one.index) for one in found)
 
     def alike(self) -> HeadsAlike:
         """Of each adapted layer, by its router's name."""
@@ -167,7 +219,16 @@ class DecoderHeads(ABC):
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """The text of each token; one that ends a character begun before has all of it."""
-        return pieces_of(list(token_ids), self.decode)
+        return pieces_of(list(token_ids), self.network.chat.decode)
+
+    def ids_of(self, text: str) -> list[int]:
+        """The tokens of a text as an answer, its end included."""
+        return self.network.chat.target_ids(text)
+
+    def prompt_pieces(self, prompt: Prompt) -> list[str]:
+        """The text of each token of the chat, special ones by their name, media left out."""
+        chat = self.network.chat
+        return pieces_of([token for token in chat.prompt_ids(prompt) if token not in chat.placeholders], chat.spelled)
 
     def _log_probabilities(self, asked: Asked, embeds: torch.Tensor, token_ids: Sequence[int]) -> torch.Tensor:
         """(n,): of each written token, given all before it."""

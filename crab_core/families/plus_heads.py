@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from crab_core.errors import ModelError
-from crab_core.families._base import Encoded, Generated, Span
-from crab_core.families.decoder_heads import Asked, DecoderHeads, pieces_of
-from crab_core.nn.splice import Row, Splicer
-from crab_core.types import Clip, Decoding, Medium, Prompt
+from crab_core.families._base import Encoded
+from crab_core.families.decoder_heads import Asked, DecoderHeads
+from crab_core.types import Clip, Medium, Prompt
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,34 +29,11 @@ class PlusHeads(DecoderHeads):
     """Implements `families._base.HeadsView`. The towers' adapters are part of every look, and are not shown."""
 
     network: PlusNetwork
-    heads: int
-
-    @classmethod
-    def of(cls, network: PlusNetwork) -> PlusHeads:
-        """The heads of a network; raises ModelError if it has no I-LoRA."""
-        config = network.model.config.ilora
-        if config is None:
-            raise ModelError(
-                f"model '{network.name}' has no I-LoRA, so there are no heads to look at",
-                hint="Choose a model with heads: crab models list",
-            )
-        return cls(network, config.heads)
 
     @property
     def decoder(self) -> nn.Module:
         """The text decoder."""
         return self.network.model.text
-
-    def spans(self, encoded: Encoded, prompt: Prompt) -> tuple[Span, ...]:
-        """What each position of the prompt holds."""
-        chat = self.network.chat
-        ids = chat.prompt_ids(prompt)
-        found = Splicer(chat.placeholders, chat.pad_id).stretches(Row(ids, len(ids), encoded.features))
-        return tuple(Span(one.kind, one.start, one.end, one.index) for one in found)
-
-    def generated(self, encoded: Encoded, prompt: Prompt, decoding: Decoding) -> Generated:
-        """What the network's `generate` gives."""
-        return self.network.generate(encoded, prompt, decoding)
 
     def asked(self, encoded: Encoded, prompt: Prompt, token_ids: Sequence[int]) -> Asked:
         """The prompt and what was written; written tokens stand one after another behind it."""
@@ -80,10 +55,6 @@ class PlusHeads(DecoderHeads):
         mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         return model.logits(model.read(embeds, mask, asked.stands)[:, -kept:])
 
-    def decode(self, ids: list[int]) -> str:
-        """The text of written ids."""
-        return self.network.chat.decode(ids)
-
     def gaze(self, clip: Clip, task: str) -> Mapping[Medium, npt.NDArray[np.float32]]:
         """Each token at its own place: (S, Q, rows, columns); a picture alone is a video of one step."""
         encoded = self.network.encode(clip, task)
@@ -97,16 +68,6 @@ class PlusHeads(DecoderHeads):
             seconds, tokens = encoded.features["audio"].shape[:2]
             found["audio"] = _own_places(seconds, 1, tokens)
         return found
-
-    def ids_of(self, text: str) -> list[int]:
-        """The tokens of a text as an answer, its end included."""
-        return self.network.chat.target_ids(text)
-
-    def prompt_pieces(self, prompt: Prompt) -> list[str]:
-        """The text of each token of the chat, special ones by their name, media left out."""
-        chat = self.network.chat
-        ids = [token for token in chat.prompt_ids(prompt) if token not in chat.placeholders]
-        return pieces_of(ids, chat.spelled)
 
 
 def _own_places(steps: int, rows: int, columns: int) -> npt.NDArray[np.float32]:

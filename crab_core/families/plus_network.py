@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from crab_core.errors import ModelError, UsageError
-from crab_core.families._base import Encoded, Generated, OnText, Span
+from crab_core.errors import ModelError
+from crab_core.families._base import Encoded, Generated, OnText
 from crab_core.families.crab_prefix import Memory, begun_by
 from crab_core.families.crab_text import Teller
 from crab_core.families.pace import pace, tell_counts
@@ -22,9 +22,10 @@ from crab_core.families.plus_sights import PlusEncoded, Sights
 from crab_core.families.plus_text import PlusChat
 from crab_core.families.plus_view import step_s, view_of
 from crab_core.families.plus_writing import write
+from crab_core.families.writing import WritingNetwork, allowed, generated
 from crab_core.nn.plus_media import log_mel, patches
 from crab_core.nn.plus_positions import Grid, positions
-from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
+from crab_core.nn.splice import Row, Spliced, Splicer
 from crab_core.registry import TASKS
 from crab_core.types import Clip, Decoding, Medium, Prompt, View
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from transformers import DynamicCache
 
     from crab_core.families.plus_heads import PlusHeads
+    from crab_core.nn.crab_config import ILoraConfig
     from crab_core.nn.plus import PlusModel
 
 PER_SECOND = 25  # tokens of a second of sound
@@ -40,12 +42,17 @@ PICTURE = "picture"  # the sight of tasks that are asked about one picture
 
 
 @dataclass(frozen=True)
-class PlusNetwork:
+class PlusNetwork(WritingNetwork):
     """Implements `families._base.Network`; `model` and `chat` are open to training, heads and evaluation."""
 
     name: str
     model: PlusModel
     chat: PlusChat
+
+    @property
+    def ilora(self) -> ILoraConfig | None:
+        """What the adapter is; None if there is none."""
+        return self.model.config.ilora
 
     @property
     def frame_size(self) -> tuple[int, int] | None:
@@ -105,33 +112,6 @@ class PlusNetwork:
             found["banks"] = log_mel(clip.waveform)
         return found
 
-    def generate(
-        self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
-    ) -> Generated:
-        """The text that follows the prompt, told in whole characters to `on_text`.
-
-        Raises UsageError if the prompt leaves no room for an answer.
-        """
-        return self._write([encoded], [prompt], decoding, on_text)[0]
-
-    def memory(self) -> Memory:
-        """An empty memory for the questions about one clip."""
-        return Memory()
-
-    def generate_with(
-        self, memory: Memory, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None
-    ) -> Generated:
-        """What `generate` gives; the beginning of the prompt is not computed again if it is that of the last one."""
-        return self._write([encoded], [prompt], decoding, on_text, memory)[0]
-
-    def generate_batch(
-        self, encoded: Sequence[Encoded], prompts: Sequence[Prompt], decoding: Decoding
-    ) -> list[Generated]:
-        """One text a prompt; sampled texts are written one after another, so that each depends on its seed alone."""
-        if decoding.temperature > 0:
-            return [self.generate(one, prompt, decoding) for one, prompt in zip(encoded, prompts, strict=True)]
-        return self._write(encoded, prompts, decoding, None) if prompts else []
-
     def inside(self) -> PlusHeads:
         """The heads of the I-LoRA, to be watched; raises ModelError if the model has none."""
         from crab_core.families.plus_heads import PlusHeads
@@ -147,18 +127,18 @@ class PlusNetwork:
         stands = [positions(one, length, grid, per_second) for one, grid in zip(spliced.stretches, grids, strict=True)]
         return spliced, torch.stack(stands, dim=1).to(self.model.device)
 
-    def _write(
+    def write(
         self,
         encoded: Sequence[Encoded],
         prompts: Sequence[Prompt],
         decoding: Decoding,
-        on_text: OnText | None,
+        on_text: OnText | None = None,
         memory: Memory | None = None,
     ) -> list[Generated]:
         """One text a prompt; a prompt alone is computed in two parts, of which the memory may hold the first."""
         with torch.inference_mode():
             spliced, stands = self.spliced(encoded, [self.chat.prompt_ids(prompt) for prompt in prompts])
-            asked = self._allowed(decoding, spliced.embeds.shape[1])
+            asked = allowed(decoding, spliced.embeds.shape[1], int(self.model.text.config.max_position_embeddings))
             teller = Teller(self.chat, on_text) if on_text is not None else None
             listener = pace(teller)
             heard = None if listener is None else lambda told: listener.put(torch.tensor(told))
@@ -168,10 +148,10 @@ class PlusNetwork:
         if teller is not None:
             teller.end()
         texts = [
-            self._generated(row, one, decoding.max_new_tokens)
+            generated(self.chat, row, one, decoding.max_new_tokens)
             for row, one in zip(written, spliced.stretches, strict=True)
         ]
-        tell_counts(texts)
+        tell_counts(texts, memory.reused if memory is not None else 0)
         return texts
 
     def _begun(
@@ -184,29 +164,6 @@ class PlusNetwork:
             self.model.read(embeds, spliced.attention_mask[:, :end], stands[..., :end], cache)
 
         return begun_by(self.model.text, spliced, memory, read, stands)
-
-    def _allowed(self, decoding: Decoding, length: int) -> Decoding:
-        """The decoding with as many new tokens as the positions leave."""
-        places = int(self.model.text.config.max_position_embeddings)
-        if length >= places:
-            raise UsageError(
-                f"the prompt takes {length} places of the model's {places}", hint="Ask a shorter question."
-            )
-        return replace(decoding, max_new_tokens=min(decoding.max_new_tokens, places - length))
-
-    def _generated(self, written: list[int], stretches: Sequence[Stretch], asked: int) -> Generated:
-        """One row's text up to its end, with spans counted without padding; `asked` tokens were allowed."""
-        ends = [place for place, token in enumerate(written) if token in self.chat.end_ids]
-        ids = written[: ends[0]] if ends else written
-        cut = "length" if len(written) >= asked else "positions"
-        first = stretches[0].start
-        return Generated(
-            text=self.chat.decode(ids),
-            token_ids=tuple(ids),
-            spans=tuple(Span(s.kind, s.start - first, s.end - first, s.index) for s in stretches),
-            prompt_tokens=stretches[-1].end - first,
-            stopped="eos" if ends else cut,
-        )
 
 
 def _by_second(tokens: torch.Tensor, windows: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from torch import nn
 from crab_core.errors import ModelError, WeightsMismatch
 
 
-class StoredModule(nn.Module):
+class StoredModule(nn.Module, ABC):
     """Gives and takes tensors by the names that stand in a model folder; strict about names and shapes."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -55,9 +56,9 @@ class StoredModule(nn.Module):
         """The name in a model folder of a key of the state dict; a stored name stays as it is."""
         return plain_name(key)
 
+    @abstractmethod
     def decoder(self) -> tuple[str, nn.Module]:
         """The language model, whose linears may be packed, and the start of its keys in the state dict."""
-        raise NotImplementedError
 
     def tied(self) -> tuple[str, ...]:
         """The keys of the state dict that are another tensor's."""

@@ -116,9 +116,7 @@ def test_pieces_make_up_the_text(network, inside, encoded):
 def test_mistakes_are_told(network, inside, encoded):
     with pytest.raises(UsageError, match="no relevance is called 'magic'"):
         inside.relevance(encoded, PROMPT, [5], [0], "magic")
-    from dataclasses import replace
     from types import SimpleNamespace
 
-    config = replace(network.model.config, ilora=None)
     with pytest.raises(ModelError, match="'tiny' has no I-LoRA"):
-        CrabHeads.of(SimpleNamespace(name="tiny", model=SimpleNamespace(config=config)))
+        CrabHeads.of(SimpleNamespace(name="tiny", ilora=None))
