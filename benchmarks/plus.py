@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from crab_core.families.plus_writing import write
+from crab_core.families.crab_prefix import Prompts, whole
+from crab_core.families.decoding import write
 from crab_core.nn.crab_config import ILoraConfig
 from crab_core.nn.ilora import ILoraLayer, layers
 from crab_core.nn.plus import PlusModel
@@ -163,7 +164,7 @@ def measure(size: str, device: str, dtype: torch.dtype, kind: str, tokens: int) 
     def ours(seen: dict[str, torch.Tensor]) -> list[list[int]]:
         made = splicer([Row(ids, len(ids), seen)], model.embed)
         stands = positions(made.stretches[0], made.embeds.shape[1], {"video": Grid(8, 8, 2.0)})[:, None].to(device)
-        return write(model, made.embeds, made.attention_mask, stands, decoding, frozenset())
+        return write(model, whole(model, Prompts(made, stands)), decoding, frozenset())
 
     seen = look()
     looking_s, writing_s = timed(look, device), timed(lambda: ours(seen), device)

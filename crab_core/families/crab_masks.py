@@ -7,8 +7,7 @@ Letters: B rows, W width of the LLM, P patches, D width of CLIP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,20 +42,6 @@ def shared_capability(encoded: Sequence[Encoded]) -> str:
             f"a batch cannot mix capabilities {sorted(names)}", hint="Ask for masks and for text in batches apart."
         )
     return names.pop() if names else ""
-
-
-@contextmanager
-def kept_states(model: CrabModel, capability: str) -> Iterator[list[torch.Tensor]]:
-    """Within the block each step of the LLM leaves the state (B, W) of its last position, if masks may follow."""
-    states: list[torch.Tensor] = []
-    if not capability:
-        yield states
-        return
-    hook = model.llm.model.norm.register_forward_hook(lambda _module, _given, out: states.append(out[:, -1]))
-    try:
-        yield states
-    finally:
-        hook.remove()
 
 
 def tokens_of(model: CrabModel) -> int:

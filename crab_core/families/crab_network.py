@@ -8,27 +8,24 @@ Letters: N frames, S seconds of sound, Q queries, W width of the LLM.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from crab_core.families._base import Encoded, Generated, OnText
-from crab_core.families.crab_masks import capability_for, drawn, kept_states, shared_capability
-from crab_core.families.crab_prefix import Memory, begun
-from crab_core.families.crab_text import Chat, Teller
-from crab_core.families.pace import pace, tell_counts
-from crab_core.families.writing import WritingNetwork, allowed, generated, until_end
+from crab_core.families._base import Encoded, Generated
+from crab_core.families.crab_masks import capability_for, drawn, shared_capability
+from crab_core.families.crab_prefix import Prompts
+from crab_core.families.crab_text import Chat
+from crab_core.families.writing import WritingNetwork, generated, until_end
 from crab_core.nn.filterbank import SAMPLE_RATE_HZ, filter_bank
-from crab_core.nn.splice import Row, Spliced, Splicer, Stretch
+from crab_core.nn.splice import Row, Splicer, Stretch
 from crab_core.stats import part
-from crab_core.types import Clip, Decoding, Medium, Prompt, View
+from crab_core.types import Clip, Medium, Prompt, View
 
 if TYPE_CHECKING:
-    from transformers import DynamicCache, GenerationConfig
-
     from crab_core.families.crab_heads import CrabHeads
     from crab_core.nn.crab import CrabModel
     from crab_core.nn.crab_config import ILoraConfig
@@ -123,13 +120,12 @@ class CrabNetwork(WritingNetwork):
     def force(self, encoded: Encoded, prompt: Prompt, answer: str) -> Generated:
         """As if the network had written this answer: the mask of its mask tokens is in `extras`, if it has six."""
         ids, target = self.chat.prompt_ids(prompt), self.chat.target_ids(answer)
-        splicer = Splicer(self.chat.placeholders, self.chat.pad_id, self.chat.mask_ids)
         with self.model.using(encoded.capability):
-            spliced = splicer([Row([*ids, *target], len(ids), encoded.features)], self.model.llm.get_input_embeddings())
+            spliced = self.prompts([encoded], [[*ids, *target]]).spliced
             hidden = self.model.llm.model(inputs_embeds=spliced.embeds).last_hidden_state[0]
         states = hidden[-len(target) - 1 : -1]  # each predicts the token after it
         stretches = _of_prompt(spliced.stretches[0], len(target))
-        return generated(self.chat, target, stretches, extras=self._drawn(encoded, target, states))
+        return generated(self.chat, target, stretches, extras=self.extras(encoded, target, states))
 
     def inside(self) -> CrabHeads:
         """The heads of the I-LoRA, to be watched; raises ModelError if the model has none."""
@@ -165,80 +161,25 @@ class CrabNetwork(WritingNetwork):
         """A tensor whose dtype and device the network computes in."""
         return self.model.vl_projector.queries
 
-    @torch.inference_mode()
-    def write(
-        self,
-        encoded: Sequence[Encoded],
-        prompts: Sequence[Prompt],
-        decoding: Decoding,
-        on_text: OnText | None = None,
-        memory: Memory | None = None,
-    ) -> list[Generated]:
-        """One text a prompt; a prompt alone is computed in two parts, of which the memory may hold the first."""
-        ids = [self.chat.prompt_ids(prompt) for prompt in prompts]
+    def prompts(self, encoded: Sequence[Encoded], ids: Sequence[Sequence[int]]) -> Prompts:
+        """Rows of ids with their media in place; a token stands after the one before it."""
         rows = [Row(row, len(row), one.features) for row, one in zip(ids, encoded, strict=True)]
-        splicer = Splicer(self.chat.placeholders, self.chat.pad_id, self.chat.mask_ids)
+        spliced = Splicer(self.chat.placeholders, self.chat.pad_id, self.chat.mask_ids)(rows, self.model.embed)
+        return Prompts(spliced, spliced.position_ids[None])
+
+    @contextmanager
+    def using(self, encoded: Sequence[Encoded]) -> Iterator[list[torch.Tensor] | None]:
+        """Within the block the LLM has the tables of the capability; states are wanted if masks may follow."""
         capability = shared_capability(encoded)
         with self.model.using(capability):
-            spliced = splicer(rows, self.model.llm.get_input_embeddings())
-            alone = begun(self.model.llm, spliced, memory) if len(rows) == 1 else nullcontext()
-            config = self._generation(decoding, spliced.embeds.shape[1])
-            with alone as cache, kept_states(self.model, capability) as states:
-                written = self._written(spliced, config, decoding.seed, on_text, cache)
-        texts = [
-            generated(
-                self.chat,
-                row,
-                found,
-                decoding.max_new_tokens,
-                self._drawn(one, row, [state[index] for state in states]),
-            )
-            for index, (one, row, found) in enumerate(zip(encoded, written, spliced.stretches, strict=True))
-        ]
-        tell_counts(texts, memory.reused if memory is not None else 0)
-        return texts
+            yield [] if capability else None
 
-    def _written(
-        self,
-        spliced: Spliced,
-        config: GenerationConfig,
-        seed: int,
-        on_text: OnText | None,
-        cache: DynamicCache | None,
-    ) -> list[list[int]]:
-        """The new ids of each row, with what comes after its end; the cache holds the first positions, if given."""
-        devices = [self._like.device] if self._like.is_cuda else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            written = self.model.llm.generate(
-                inputs_embeds=spliced.embeds,
-                attention_mask=spliced.attention_mask,
-                past_key_values=cache,
-                generation_config=config,
-                streamer=pace(Teller(self.chat, on_text) if on_text is not None else None),
-            )
-        return written.tolist()
-
-    def _drawn(self, one: Encoded, written: list[int], states: Sequence[torch.Tensor]) -> dict[str, object]:
-        """The mask of what was written, for `extras`."""
+    def extras(self, one: Encoded, written: list[int], states: Sequence[torch.Tensor]) -> Mapping[str, object]:
+        """The mask of what was written."""
         if not one.capability:
             return {}
         with part("mask"):
             return {**drawn(self.model, one, until_end(written, self.chat.end_ids), states, self.chat.mask_ids)}
-
-    def _generation(self, decoding: Decoding, length: int) -> GenerationConfig:
-        """transformers' settings; the new tokens end where the LLM's positions do."""
-        from transformers import GenerationConfig
-
-        asked = allowed(decoding, length, int(self.model.llm.config.max_position_embeddings))
-        sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p} if decoding.temperature > 0 else {}
-        return GenerationConfig(
-            max_new_tokens=asked.max_new_tokens,
-            do_sample=decoding.temperature > 0,
-            eos_token_id=self.chat.end_id,
-            pad_token_id=self.chat.pad_id,
-            **sampling,
-        )
 
 
 def _of_prompt(stretches: tuple[Stretch, ...], target: int) -> tuple[Stretch, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +12,6 @@ from crab_core.families._base import OnText
 from crab_core.types import Medium, Prompt
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerFast
 
 PLACEHOLDERS: Mapping[Medium, str] = {"image": "<image>", "video": "<video>", "audio": "<audio>"}
@@ -100,7 +99,7 @@ class Decodes(Protocol):
 
 
 class Teller:
-    """Hears ids from transformers' generate and tells the text in whole characters; all pieces make up the text.
+    """Hears new ids and tells the text in whole characters; all pieces make up the text.
 
     Only where a model writes bytes that are no text at all, a decoder may change its mind about what was told.
     """
@@ -110,11 +109,9 @@ class Teller:
         self._ids: list[int] = []
         self._told = 0
 
-    def put(self, ids: torch.Tensor) -> None:
-        """New ids (1,); the prompt's, (1, n), are not told."""
-        if ids.ndim > 1:
-            return
-        self._ids += ids.tolist()
+    def put(self, ids: Sequence[int]) -> None:
+        """What was written next."""
+        self._ids += ids
         text = self._chat.decode(self._ids)
         if not text.endswith(UNFINISHED):
             self._tell(text)

@@ -1,52 +1,31 @@
-"""Where reading the prompt ends and writing begins, heard from transformers' generate while somebody collects stats."""
+"""Where reading the prompt ends and writing begins, heard while somebody collects stats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
 
 from crab_core.families._base import Generated
-from crab_core.stats import FIRST, Stats, asked, count
+from crab_core.stats import FIRST, asked, count
 
-if TYPE_CHECKING:
-    import torch
-
-
-class Streamer(Protocol):
-    """What hears new ids."""
-
-    def put(self, ids: torch.Tensor) -> None:
-        """The prompt's ids (B, n), then the new ones of each step (B,)."""
-
-    def end(self) -> None:
-        """No more comes."""
+OnIds = Callable[[list[int]], None]
 
 
-class Pace:
-    """Turns `prefill` into `decode` at the first new token, and passes on what it hears."""
-
-    def __init__(self, stats: Stats, listener: Streamer | None) -> None:
-        self._stats, self._listener = stats, listener
-        self._began = False
-
-    def put(self, ids: torch.Tensor) -> None:
-        """New ids (B,), or the prompt's (B, n)."""
-        if ids.ndim == 1 and not self._began:
-            self._began = True
-            self._stats.turn("decode")
-        if self._listener is not None:
-            self._listener.put(ids)
-
-    def end(self) -> None:
-        """All is written."""
-        if self._listener is not None:
-            self._listener.end()
-
-
-def pace(listener: Streamer | None) -> Streamer | None:
-    """The listener, with an ear for the first token if somebody collects."""
+def pace(listener: OnIds | None) -> OnIds | None:
+    """What hears the new ids of each step; turns `prefill` into `decode` at the first, if somebody collects."""
     stats = asked()
-    return listener if stats is None else Pace(stats, listener)
+    if stats is None:
+        return listener
+    began = False
+
+    def hear(ids: list[int]) -> None:
+        nonlocal began
+        if not began:
+            began = True
+            stats.turn("decode")
+        if listener is not None:
+            listener(ids)
+
+    return hear
 
 
 def tell_counts(written: Iterable[Generated], reused: int = 0) -> None:

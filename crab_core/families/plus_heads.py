@@ -39,7 +39,8 @@ class PlusHeads(DecoderHeads):
         """The prompt and what was written; written tokens stand one after another behind it."""
         model = self.network.model
         with torch.no_grad():
-            spliced, stands = self.network.spliced([encoded], [self.network.chat.prompt_ids(prompt)])
+            laid = self.network.prompts([encoded], [self.network.chat.prompt_ids(prompt)])
+            spliced, stands = laid.spliced, laid.stands
             written = model.embed(torch.tensor(list(token_ids), dtype=torch.long, device=model.device))
             after = stands.max() + 1 + torch.arange(len(token_ids), device=model.device)
             return Asked(

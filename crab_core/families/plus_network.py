@@ -7,31 +7,25 @@ Letters: T steps of two frames, S stretches of sound, Q tokens, W width of the d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from crab_core.errors import ModelError
-from crab_core.families._base import Encoded, Generated, OnText
-from crab_core.families.crab_prefix import Memory, begun_by
-from crab_core.families.crab_text import Teller
-from crab_core.families.pace import pace, tell_counts
+from crab_core.families._base import Encoded
+from crab_core.families.crab_prefix import Prompts
 from crab_core.families.plus_sights import PlusEncoded, Sights
 from crab_core.families.plus_text import PlusChat
 from crab_core.families.plus_view import step_s, view_of
-from crab_core.families.plus_writing import write
-from crab_core.families.writing import WritingNetwork, allowed, generated
+from crab_core.families.writing import WritingNetwork
 from crab_core.nn.plus_media import log_mel, patches
 from crab_core.nn.plus_positions import Grid, positions
-from crab_core.nn.splice import Row, Spliced, Splicer
+from crab_core.nn.splice import Row, Splicer
 from crab_core.registry import TASKS
-from crab_core.types import Clip, Decoding, Medium, Prompt, View
+from crab_core.types import Clip, Medium, View
 
 if TYPE_CHECKING:
-    from transformers import DynamicCache
-
     from crab_core.families.plus_heads import PlusHeads
     from crab_core.nn.crab_config import ILoraConfig
     from crab_core.nn.plus import PlusModel
@@ -118,52 +112,14 @@ class PlusNetwork(WritingNetwork):
 
         return PlusHeads.of(self)
 
-    def spliced(self, encoded: Sequence[Encoded], ids: Sequence[Sequence[int]]) -> tuple[Spliced, torch.Tensor]:
-        """Rows of ids with their media in place, padded on the left, and where their tokens stand: (3, B, L)."""
+    def prompts(self, encoded: Sequence[Encoded], ids: Sequence[Sequence[int]]) -> Prompts:
+        """Rows of ids with their media in place; media stand in time, height and width."""
         rows = [Row(row, len(row), one.features) for row, one in zip(ids, encoded, strict=True)]
         spliced = Splicer(self.chat.placeholders, self.chat.pad_id)(rows, self.model.embed)
         length, per_second = spliced.embeds.shape[1], self.model.per_second
         grids = [one.grids if isinstance(one, PlusEncoded) else {} for one in encoded]
         stands = [positions(one, length, grid, per_second) for one, grid in zip(spliced.stretches, grids, strict=True)]
-        return spliced, torch.stack(stands, dim=1).to(self.model.device)
-
-    def write(
-        self,
-        encoded: Sequence[Encoded],
-        prompts: Sequence[Prompt],
-        decoding: Decoding,
-        on_text: OnText | None = None,
-        memory: Memory | None = None,
-    ) -> list[Generated]:
-        """One text a prompt; a prompt alone is computed in two parts, of which the memory may hold the first."""
-        with torch.inference_mode():
-            spliced, stands = self.spliced(encoded, [self.chat.prompt_ids(prompt) for prompt in prompts])
-            asked = allowed(decoding, spliced.embeds.shape[1], int(self.model.text.config.max_position_embeddings))
-            teller = Teller(self.chat, on_text) if on_text is not None else None
-            listener = pace(teller)
-            heard = None if listener is None else lambda told: listener.put(torch.tensor(told))
-            args = (spliced.embeds, spliced.attention_mask, stands, asked, self.chat.end_ids)
-            with self._begun(spliced, stands, memory) if len(prompts) == 1 else nullcontext() as cache:
-                written = write(self.model, *args, heard, cache)
-        if teller is not None:
-            teller.end()
-        texts = [
-            generated(self.chat, row, one, decoding.max_new_tokens)
-            for row, one in zip(written, spliced.stretches, strict=True)
-        ]
-        tell_counts(texts, memory.reused if memory is not None else 0)
-        return texts
-
-    def _begun(
-        self, spliced: Spliced, stands: torch.Tensor, memory: Memory | None
-    ) -> AbstractContextManager[DynamicCache | None]:
-        """A cache that holds the beginning of the one prompt, up to the end of its media."""
-
-        def read(embeds: torch.Tensor, cache: DynamicCache) -> None:
-            end = embeds.shape[1]
-            self.model.read(embeds, spliced.attention_mask[:, :end], stands[..., :end], cache)
-
-        return begun_by(self.model.text, spliced, memory, read, stands)
+        return Prompts(spliced, torch.stack(stands, dim=1).to(self.model.device))
 
 
 def _by_second(tokens: torch.Tensor, windows: int) -> torch.Tensor:

@@ -1,19 +1,24 @@
 """What every network that writes token by token has in common: one text or several, remembered beginnings, endings.
 
-A subclass says how a batch of prompts is read and written.
+A subclass says how prompts are laid out, and what it draws beside the text.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Protocol
 
+import torch
+
 from crab_core.errors import UsageError
 from crab_core.families._base import Encoded, Generated, OnText, Span
-from crab_core.families.crab_prefix import Memory
-from crab_core.families.crab_text import Decodes
+from crab_core.families.crab_prefix import Memory, Prompts, begin
+from crab_core.families.crab_text import Decodes, Teller
+from crab_core.families.decoding import Decoder, write
+from crab_core.families.pace import pace, tell_counts
 from crab_core.nn.splice import Stretch
 from crab_core.types import Decoding, Prompt
 
@@ -25,11 +30,30 @@ class Ends(Decodes, Protocol):
     def end_ids(self) -> frozenset[int]:
         """The ids that end an answer."""
 
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The prompt in the chat as ids."""
+
 
 class WritingNetwork(ABC):
     """The writing half of `families._base.Network` and all of `RememberingNetwork`."""
 
+    model: Decoder
+    chat: Ends
+
     @abstractmethod
+    def prompts(self, encoded: Sequence[Encoded], ids: Sequence[Sequence[int]]) -> Prompts:
+        """Rows of ids with their media in place."""
+
+    def using(self, encoded: Sequence[Encoded]) -> AbstractContextManager[list[torch.Tensor] | None]:
+        """Within the block the network is as it must be to write about what was encoded; a list is to get the states
+        (B, W) that predict each token."""
+        return nullcontext(None)
+
+    def extras(self, one: Encoded, written: list[int], states: Sequence[torch.Tensor]) -> Mapping[str, object]:
+        """What a row of ids says beside its text; the states (W,) predicted them."""
+        return {}
+
+    @torch.inference_mode()
     def write(
         self,
         encoded: Sequence[Encoded],
@@ -42,6 +66,22 @@ class WritingNetwork(ABC):
 
         Raises UsageError if a prompt leaves no room for an answer.
         """
+        teller = Teller(self.chat, on_text) if on_text is not None else None
+        with self.using(encoded) as kept:
+            laid = self.prompts(encoded, [self.chat.prompt_ids(prompt) for prompt in prompts])
+            places = int(self.model.text.config.max_position_embeddings)
+            asked = allowed(decoding, laid.spliced.embeds.shape[1], places)
+            hear = pace(teller.put if teller is not None else None)
+            with begin(self.model, laid, memory) as begun:
+                written = write(self.model, begun, asked, self.chat.end_ids, hear, kept)
+        if teller is not None:
+            teller.end()
+        texts = []
+        for index, (one, row, stretches) in enumerate(zip(encoded, written, laid.spliced.stretches, strict=True)):
+            extras = self.extras(one, row, [state[index] for state in kept or ()])
+            texts.append(generated(self.chat, row, stretches, decoding.max_new_tokens, extras))
+        tell_counts(texts, begun.reused)
+        return texts
 
     def generate(
         self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None

@@ -27,7 +27,7 @@ from crab_core.nn.qformer import Projector
 from crab_core.nn.stored import StoredModule
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig
+    from transformers import Cache, LlamaConfig
 
 # encoders by kind; imported when a network asks for one
 VISUAL_ENCODERS: Mapping[str, str] = {
@@ -120,6 +120,36 @@ class CrabModel(StoredModule):
     def tag_audio(self, tokens: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
         """Encoder tokens (S, n, D) with the embedding of their second (S,) added; as they are without time tags."""
         return _tagged(tokens, self.audio_tags, seconds)
+
+    @property
+    def text(self) -> nn.Module:
+        """The LLM without its output layer."""
+        return self.llm.model
+
+    @property
+    def embed(self) -> nn.Module:
+        """Ids to embeddings."""
+        return self.llm.get_input_embeddings()
+
+    def read(
+        self,
+        embeds: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_ids: torch.Tensor,
+        cache: Cache | None = None,
+    ) -> torch.Tensor:
+        """The states (B, L, W) after the last norm, of embeddings (B, L, W) at positions (1, B, L)."""
+        return self.text(
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids[0],
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., vocabulary) of states (..., W)."""
+        return self.llm.get_output_embeddings()(states)
 
     def decoder(self) -> tuple[str, nn.Module]:
         """The LLM."""

@@ -128,14 +128,12 @@ def test_a_written_mask_is_the_forced_one(network, seen, monkeypatch):
     target = network.chat.target_ids(answer)
     places = iter(range(len(target)))
 
-    def forced(self, ids, scores):
-        scores[:] = -1e9
-        scores[:, target[next(places)]] = 0
-        return scores
+    def forced(states):
+        logits = torch.full((*states.shape[:-1], 1 + max(target)), -1e9)
+        logits[..., target[next(places)]] = 0
+        return logits
 
-    from transformers.generation.logits_process import LogitsProcessorList
-
-    monkeypatch.setattr(LogitsProcessorList, "__call__", forced)
+    monkeypatch.setattr(network.model, "logits", forced)
     written = network.generate(seen, SEGMENT, Decoding(max_new_tokens=len(target)))
     monkeypatch.undo()
     assert list(written.token_ids) == target[:-1]

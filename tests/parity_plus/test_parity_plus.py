@@ -19,8 +19,9 @@ import torch
 from safetensors.torch import load_file
 
 from crab_core.engine.session import load
+from crab_core.families.crab_prefix import Prompts, whole
+from crab_core.families.decoding import write
 from crab_core.families.plus_import import import_plus
-from crab_core.families.plus_writing import write
 from crab_core.nn.crab_config import ILoraConfig
 from crab_core.nn.ilora import from_published, shape_of
 from crab_core.nn.plus import PlusModel
@@ -133,7 +134,7 @@ def test_a_prompt_with_media_gives_the_same_logits_and_text(model, cases, case, 
     made, stands = spliced(model, [ids_of(cases[f"{case}.input_ids"][0])], [media(model, cases)])
     assert torch.equal(stands, cases[f"{case}.position_ids"])
     assert apart(logits(model, made, stands)[:, ::step], cases[f"{case}.logits"]) <= 3e-4
-    written = write(model, made.embeds, made.attention_mask, stands, TWELVE, frozenset())
+    written = write(model, whole(model, Prompts(made, stands)), TWELVE, frozenset())
     assert written == cases[f"{case}.generated"].tolist()
 
 
@@ -145,7 +146,7 @@ def test_a_batch_padded_on_the_left_gives_the_same(model, cases):
     assert torch.equal(made.attention_mask, cases["h.attention_mask"])
     read = made.attention_mask[1, ::8].bool()
     assert apart(logits(model, made, stands)[1, ::8][read], cases["h.logits_row1"][read]) <= 3e-4
-    written = write(model, made.embeds, made.attention_mask, stands, TWELVE, frozenset())
+    written = write(model, whole(model, Prompts(made, stands)), TWELVE, frozenset())
     assert written == cases["h.generated"].tolist()
 
 
@@ -158,7 +159,7 @@ def test_tables_made_in_bfloat16_give_what_the_published_runs_had(cases):
     for case in ("d", "e"):
         made, stands = spliced(model, [ids_of(cases[f"{case}.input_ids"][0])], [seen])
         assert apart(logits(model, made, stands)[:, -32::4], cases[f"q.{case}.logits"]) <= 3e-4
-        written = write(model, made.embeds, made.attention_mask, stands, TWELVE, frozenset())
+        written = write(model, whole(model, Prompts(made, stands)), TWELVE, frozenset())
         assert written == cases[f"q.{case}.generated"].tolist()
 
 

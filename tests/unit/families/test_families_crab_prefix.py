@@ -14,6 +14,7 @@ from crab_core.families._base import Precision
 from crab_core.families.crab import FAMILY
 from crab_core.families.crab_network import CrabNetwork
 from crab_core.nn import ilora
+from crab_core.stats import collecting
 from crab_core.tasks.wording import of_video
 from crab_core.types import Decoding, Part, Prompt, Request
 
@@ -139,7 +140,7 @@ def test_a_step_that_fails_leaves_no_half_memory(network, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(network.model.llm, "generate", full)
+        patched.setattr(network.model.llm.lm_head, "forward", full)
         with pytest.raises(torch.OutOfMemoryError):
             network.generate_with(memory, encoded, PROMPT, GREEDY)
     assert network.generate_with(memory, encoded, PROMPT, GREEDY) == network.generate(encoded, PROMPT, GREEDY)
@@ -164,3 +165,42 @@ def test_questions_of_any_length_answered_together_are_those_of_one_by_one(netwo
     alone = [network.generate(encoded, prompt, GREEDY) for prompt in prompts]
     assert len(lengths) == len(prompts)  # so that all rows but one are padded
     assert network.generate_batch([encoded] * len(prompts), prompts, GREEDY) == alone
+
+
+def test_questions_about_one_clip_that_are_answered_together_read_it_once(network, positions):
+    encoded = network.encode(make_clip(network, 4.0), "avqa")
+    alone = [network.generate(encoded, prompt, GREEDY) for prompt in OTHERS]
+    positions.clear()
+    assert network.generate_batch([encoded] * 3, OTHERS, GREEDY) == alone
+    media = max(span.end for span in alone[0].spans if span.kind != "text")
+    assert positions[:2] == [media, max(one.prompt_tokens for one in alone) - media]
+
+
+def test_questions_about_some_clips_read_each_clip_once(network, positions):
+    clips = [network.encode(make_clip(network, seconds), "avqa") for seconds in (4.0, 2.0)]
+    asked = [(clips[which], OTHERS[question]) for which, question in ((0, 0), (1, 1), (0, 2), (1, 0), (0, 1))]
+    alone = [network.generate(encoded, prompt, GREEDY) for encoded, prompt in asked]
+    positions.clear()
+    with collecting() as stats:
+        together = network.generate_batch(*map(list, zip(*asked, strict=True)), GREEDY)
+    assert together == alone
+    media = [max(span.end for span in one.spans if span.kind != "text") for one in alone]
+    assert positions[0] == media[0] > media[1], "the shorter beginning is padded"
+    assert stats.counts["reused_tokens"] == 2 * media[0] + media[1]
+
+
+@pytest.mark.parametrize("change", [no_sound, other_words_before_the_media])
+def test_what_differs_is_not_shared(network, positions, change):
+    encoded = network.encode(make_clip(network, 4.0), "avqa")
+    asked = [(encoded, PROMPT), change(network, encoded), (encoded, OTHERS[0])]
+    alone = [network.generate(one, prompt, GREEDY) for one, prompt in asked]
+    assert network.generate_batch(*map(list, zip(*asked, strict=True)), GREEDY) == alone
+
+
+def test_a_prompt_without_media_among_others_is_read_with_them(network, positions):
+    encoded = network.encode(make_clip(network, 4.0), "avqa")
+    prompts = [PROMPT, Prompt((Part("text", "who are you?"),)), PROMPT]
+    alone = [network.generate(encoded, prompt, GREEDY) for prompt in prompts]
+    positions.clear()
+    assert network.generate_batch([encoded] * 3, prompts, GREEDY) == alone
+    assert positions[0] == alone[0].prompt_tokens

@@ -23,6 +23,7 @@ from crab_core.nn.plus import PlusModel
 from crab_core.nn.plus_config import PlusConfig, PlusMedia
 from crab_core.nn.plus_media import size_for
 from crab_core.nn.stored import without_weights
+from crab_core.stats import collecting
 from crab_core.types import Clip, Decoding, Part, Prompt
 
 FULL_SIZE = {
@@ -156,6 +157,17 @@ def test_a_second_question_reads_the_clip_from_memory_and_answers_as_a_fresh_one
         told = network.generate_with(memory, seen, prompt, decoding)
         assert told == network.generate(seen, prompt, decoding)
     assert memory.reused == max(span.end for span in told.spans if span.kind != "text")
+
+
+def test_questions_about_some_clips_answered_together_read_each_clip_once(network):
+    clips = [network.encode(make_clip(network, seconds), "avqa") for seconds in (10.0, 4.0)]
+    asked = [(clips[which], prompt) for which, prompt in ((0, PROMPT), (1, OTHERS[0]), (0, OTHERS[1]), (1, PROMPT))]
+    alone = [network.generate(seen, prompt, GREEDY) for seen, prompt in asked]
+    with collecting() as stats:
+        together = network.generate_batch(*map(list, zip(*asked, strict=True)), GREEDY)
+    assert together == alone
+    media = [max(span.end for span in one.spans if span.kind != "text") for one in alone]
+    assert media[0] != media[1] and stats.counts["reused_tokens"] == media[0] + media[1]
 
 
 def test_other_heads_and_other_times_are_not_taken_from_memory(network):
