@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/questions_together.py --out benchmarks/results/questions_together.json
 
 The clip is encoded before. All ways are timed in turn, again and again, to the first token and to the end of the
-answers; `..._over_one_by_one` is the median of ratios within a turn. Times are those of the processors; on a GPU those of
-the clock, after it has finished.
+answers; `..._over_one_by_one` is the median of ratios within a turn. Times are those of the processors; on a GPU those
+of the clock, after it has finished.
 """
 
 from __future__ import annotations
