@@ -31,6 +31,7 @@ class Asked:
     max_memory: str | None = None
     masks: str = "auto"
     sam2: Path | None = None
+    draws: bool = False
 
     def folder(self) -> Path:
         """The model's folder; raises UsageError for a bad device, dtype or quantisation, ModelError for no model."""
@@ -65,6 +66,7 @@ class Asked:
             max_memory=self.max_memory,
             masks=self.masks,
             sam2=self.sam2,
+            draws=self.draws,
         )
 
 

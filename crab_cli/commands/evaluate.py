@@ -92,6 +92,7 @@ def command(
       crab eval --task ave --data clips/labels.jsonl --model mini --json
       crab eval --task s4 --data s4.jsonl --predictions results.jsonl --latex
     """
+    from crab_core.engine.checks import draws_masks
     from crab_core.engine.drawing import check_source
     from crab_core.evaluate.run import check_task, evaluate
 
@@ -120,6 +121,7 @@ def command(
                 max_memory=max_memory,
                 masks=masks,
                 sam2=sam2,
+                draws=draws_masks(task),
                 on_progress=listen,
             )
             journal = None if out is None else _journal(out, asked, task, data, root or data.parent, split)

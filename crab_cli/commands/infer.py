@@ -74,6 +74,8 @@ def command(
       crab infer street.mp4 --task avvp --json > street.json
       crab infer clips --task ave -o results --workers 2
     """
+    from crab_core.engine.checks import draws_masks
+
     output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats)
     request = Request(
         clip,
@@ -86,7 +88,8 @@ def command(
         stride_s=stride,
         choices=tuple(choice or ()),
     )
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory)
+    draws = draws_masks(task)
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory, draws=draws)
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):

@@ -68,7 +68,7 @@ def command(
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats, draws=True)
     request = Request(clip, "avvp", None, audio, at_s=seconds(at), window_s=window, stride_s=stride)
-    asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory, masks, sam2)
+    asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory, masks, sam2, draws=True)
     _scan(request, asked, out, formats, preview, overwrite, output)
 
 

@@ -108,7 +108,7 @@ def command(
         every_s=_every(at, every),
         track_s=track,
     )
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory, masks, sam2)
+    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory, masks, sam2, draws=True)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, workers, shard, "local", None, None)
     if is_many(clip):
         if preview or set(formats or ()) - {"json"}:

@@ -51,6 +51,7 @@ class WorkerSpec:
     max_memory: str | None = None
     masks: str = "auto"
     sam2: Path | None = None
+    draws: bool = False
 
     def load(self, on_progress: Listener = ignore) -> Model:
         """The model, ready to be asked; raises what `engine.session.load` raises."""
@@ -62,6 +63,7 @@ class WorkerSpec:
             max_memory=self.max_memory,
             masks=self.masks,
             sam2=self.sam2,
+            draws=self.draws,
             on_progress=on_progress,
         )
 

@@ -57,6 +57,11 @@ def in_words(request: Request, task: Task) -> str | None:
     return with_options(request.question, request.choices)
 
 
+def draws_masks(task: str) -> bool:
+    """True for the name of a task whose results hold masks."""
+    return task in TASKS and "masks" in TASKS[task].load().produces
+
+
 def check_able(header: Header, task: Task) -> None:
     """Refuse a task that the model's family cannot be shown, or that must be learnt and was not; opens no weights.
 

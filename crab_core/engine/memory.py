@@ -14,9 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crab_core.errors import ModelError, ResourceError, UsageError
-from crab_core.families._base import MeasuredFamily, Needs, Precision
+from crab_core.families._base import MeasuredFamily, MeasuredMasker, Needs, Precision
+
+if TYPE_CHECKING:
+    from crab_core.weights.folder import Header
 
 GIB = 2**30
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
@@ -33,16 +37,16 @@ def check_fits(
     family: object = None,
     max_bytes: int | None = None,
     new_tokens: int = NEW_TOKENS,
+    masker: object = None,
 ) -> int:
     """The bytes that the model of a folder will need; raises ResourceError if there are not so many.
 
-    The error names the smallest change of precision that fits. `max_bytes` is what may be used at most.
+    The error names the smallest change of precision that fits. `max_bytes` is what may be used at most, `masker` what
+    draws masks beside the model.
     """
 
     def needs(one: Precision) -> Needs:
-        if isinstance(family, MeasuredFamily):
-            return family.needs(folder, one, new_tokens)
-        return Needs(estimate_bytes(folder, one), 0, 0)
+        return needs_of(folder, one, family, new_tokens, masker)
 
     asked = needs(precision)
     free = available_bytes(precision.device)
@@ -58,11 +62,45 @@ def check_fits(
     return asked.total
 
 
+def needs_of(
+    folder: Path, precision: Precision, family: object = None, new_tokens: int = NEW_TOKENS, masker: object = None
+) -> Needs:
+    """What the model of a folder takes by parts, with what draws masks beside it, if anything does."""
+    if isinstance(family, MeasuredFamily):
+        model = family.needs(folder, precision, new_tokens)
+    else:
+        model = Needs(estimate_bytes(folder, precision), 0, 0)
+    return model.beside(masker.needs(precision)) if isinstance(masker, MeasuredMasker) else model
+
+
+def totals_of(folder: Path, header: Header) -> dict[str, int]:
+    """The bytes that the model of a folder takes on a GPU, by precision; with the masks of a SAM 2 in it apart.
+
+    Raises ModelError for a damaged folder, or one of an unknown family.
+    """
+    from crab_core.engine.drawing import masker_for
+    from crab_core.registry import FAMILIES
+
+    family = FAMILIES[header.family].load() if header.family in FAMILIES else None
+    packed = header.quantized != "none"
+    kinds = ("float32 bfloat16" if packed else "float32 bfloat16 bfloat16,8bit bfloat16,4bit").split()
+    totals = {}
+    for kind in kinds:
+        dtype, _, bits = kind.partition(",")
+        precision = Precision("cuda", dtype, bits or header.quantized)
+        totals[kind] = needs_of(folder, precision, family).total
+        if header.parts:
+            masker = masker_for(header, folder, "sam2", None, precision)
+            totals[f"{kind}, masks"] = needs_of(folder, precision, family, masker=masker).total
+    return totals
+
+
 def _told(needs: Needs) -> str:
-    if not needs.cache:
+    if not needs.cache and not needs.masks:
         return amount(needs.total)
-    parts = (("weights", needs.weights), ("cache", needs.cache), ("activations", needs.activations))
-    return f"{amount(needs.total)} ({', '.join(f'{name} {amount(bytes_)}' for name, bytes_ in parts)})"
+    parts = {"weights": needs.weights, "cache": needs.cache, "activations": needs.activations, "SAM 2": needs.masks}
+    told = ", ".join(f"{name} {amount(bytes_)}" for name, bytes_ in parts.items() if bytes_)
+    return f"{amount(needs.total)} ({told})"
 
 
 def amount(bytes_: int) -> str:

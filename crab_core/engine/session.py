@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from crab_core.engine.checks import check_able, in_words, probe_for, require, task_of
 from crab_core.engine.choosing import answer_by_choosing
 from crab_core.engine.consistency import Scale, contradictions
-from crab_core.engine.drawing import masker_for
+from crab_core.engine.drawing import check_source, masker_for
 from crab_core.engine.memory import check_fits, limit_gpu, memory_told, parse_bytes
 from crab_core.engine.merging import united
 from crab_core.engine.moments import answer_at_moments
@@ -53,13 +53,15 @@ def load(
     max_memory: str | None = None,
     masks: str = "auto",
     sam2: str | Path | None = None,
+    draws: bool = False,
     on_progress: Listener = ignore,
 ) -> Model:
     """The model of a catalogue name or of a model folder, ready to be asked.
 
     `max_memory`, such as `6GiB`, is what the model may take at most; a GPU is held to it. `masks` says who draws them:
     the network's `own` decoder, `sam2` from the boxes that the model tells, or `auto`. `sam2` is a
-    folder of SAM 2; without it that in the model's folder is used, or the one that was pulled.
+    folder of SAM 2; without it that in the model's folder is used, or the one that was pulled. `draws`
+    says that masks will be asked for, so that what draws them must fit into memory too.
     Raises UsageError for unknown devices, dtypes and quantisations, ModelError if the model is unknown or damaged,
     ResourceError if the device is not there or the model does not fit into its memory.
     """
@@ -80,7 +82,8 @@ def load(
     if backend.precision.quantize != "none" and backend.precision.device == "cpu":
         on_progress(Note(f"{backend.precision.quantize} on a CPU saves memory, not time", seen=True))
     masker = masker_for(header, folder, masks, sam2, backend.precision)
-    check_fits(folder, backend.precision, family, most)
+    is_drawing = draws or check_source(masks, sam2) == "sam2"
+    check_fits(folder, backend.precision, family, most, masker=masker if is_drawing else None)
     limit_gpu(backend.precision.device, most)
     with memory_told(f"loading the model '{header.name}'"):
         network = family.load(folder, backend.precision)

@@ -36,16 +36,25 @@ class Precision:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The memory of a device that a model takes, in bytes, by what takes it."""
+    """The memory of a device that a model takes, in bytes, by what takes it.
+
+    `masks` is what a masker takes beside it: its weights, and what it remembers of pictures.
+    """
 
     weights: int
     cache: int
     activations: int
+    masks: int = 0
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.cache + self.activations
+        return self.weights + self.cache + self.activations + self.masks
+
+    def beside(self, masker: Needs) -> Needs:
+        """With a masker, which draws when the model has written: the larger of the activations counts."""
+        drawn = self.masks + masker.weights + masker.cache
+        return Needs(self.weights, self.cache, max(self.activations, masker.activations), drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +239,14 @@ class Masker(Protocol):
 
     def tracker(self) -> Tracker:
         """One that follows places; raises UsageError if the masker cannot."""
+
+
+@runtime_checkable
+class MeasuredMasker(Protocol):
+    """A masker that can tell from its files' headers what it will take."""
+
+    def needs(self, precision: Precision) -> Needs:
+        """For a few things followed through a clip; reads no weights. Raises ModelError for a bad folder."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from crab_core.errors import ModelError, UsageError, WeightsMismatch
-from crab_core.families._base import Place, Precision
+from crab_core.families._base import Needs, Place, Precision
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as published
 BOX_CORNERS, INSIDE = (2, 3), 1  # SAM's labels of points
@@ -66,10 +66,16 @@ class Sam2:
         """The logits (h, w) of each place in a picture (H, W, 3), above 0 inside; the picture is encoded once."""
         if not places:
             return []
-        model = self._model("picture")
+        model = self.network("picture")
         with torch.inference_mode():
             embeddings = model.get_image_embeddings(self._pixels(picture, model))
             return [self._drawn(model, embeddings, place, picture.shape) for place in places]
+
+    def needs(self, precision: Precision) -> Needs:
+        """The memory that drawing and tracking take, counted from the files' headers: see `sam2_needs`."""
+        from crab_core.families.sam2_needs import needs_of
+
+        return needs_of(self.folder, self.config, precision)
 
     def tracker(self) -> Sam2Tracker:
         """One that follows places from picture to picture; raises UsageError if the weights are of pictures only."""
@@ -92,7 +98,8 @@ class Sam2:
         side = model.prompt_encoder.input_image_size
         return prepared(picture, side).to(self.precision.device, getattr(torch, self.precision.dtype))
 
-    def _model(self, kind: str) -> Any:
+    def network(self, kind: str) -> Any:
+        """transformers' network for a `picture` or for a `video`, read when it is first asked for."""
         if kind not in self._models:
             self._models[kind] = _read(self.folder, self.config, self.precision, tracks=kind == "video")
         return self._models[kind]
@@ -116,7 +123,7 @@ class Sam2Tracker:
         self._session, self._index = None, 0
         if not places:
             return []
-        model = self._masker._model("video")
+        model = self._masker.network("video")
         precision = self._masker.precision
         device, dtype = torch.device(precision.device), getattr(torch, precision.dtype)
         self._session = Sam2VideoInferenceSession(
@@ -138,7 +145,7 @@ class Sam2Tracker:
         """The logits (h, w) of what is followed in the next picture (H, W, 3); none if nothing is."""
         if self._session is None:
             return []
-        model = self._masker._model("video")
+        model = self._masker.network("video")
         told = model(self._session, frame_idx=self._index, frame=self._masker._pixels(picture, model))
         self._forget(max(model.config.num_maskmem, model.config.max_object_pointers_in_encoder))
         self._index += 1

@@ -130,6 +130,22 @@ def test_scan_and_eval_draw_with_it_too(crab: Crab, model: Path, clip: Path, tmp
     assert json.loads(said.out)["tables"][0]["lines"][0]["name"] == "mIoU"
 
 
+def test_memory_counts_it_where_masks_are_asked_for(crab: Crab, model: Path, clip: Path) -> None:
+    from crab_core.engine.memory import needs_of
+    from crab_core.families._base import Precision
+    from crab_core.families.crab_plus import FAMILY
+
+    alone = needs_of(model, Precision(), FAMILY).total
+    limit = ("--max-memory", f"{alone / 1024 + 4:.0f}KiB", "--device", "cpu", "--dtype", "float32", "-q")
+    words = (clip, "--model", model, *limit, "--max-new-tokens", "4")
+    assert crab("infer", words[0], "What is heard?", *words[1:]).code == 0
+    for asked in (("segment", *words), ("infer", *words, "--task", "s4")):
+        said = crab(*asked)
+        assert (said.code, ", SAM 2 " in said.err) == (5, True), said.err
+    facts = json.loads(crab("models", "info", model, "--json").out)["needs_gib"]
+    assert facts["float32, masks"] > facts["float32"] > facts["bfloat16"] > facts["bfloat16,4bit"]
+
+
 def test_a_packed_folder_keeps_it(crab: Crab, model: Path, clip: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     said = crab("models", "quantize", model, "-o", tmp_path / "packed", "-q")

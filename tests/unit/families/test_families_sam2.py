@@ -92,7 +92,7 @@ def test_a_mask_of_a_picture_is_that_of_transformers(weights: Path, masker: Sam2
 def test_tracking_equals_transformers_that_forgets_nothing(masker: Sam2) -> None:
     from transformers import Sam2VideoInferenceSession
 
-    model = masker._model("video")
+    model = masker.network("video")
     frames = pictures(24)
     whole = torch.cat([prepared(picture, SIDE) for picture in frames])
     session = Sam2VideoInferenceSession(video=whole, video_height=48, video_width=80, dtype=torch.float32)
@@ -115,7 +115,9 @@ def test_memory_does_not_grow_with_the_video(masker: Sam2) -> None:
     tracker.start(frames[0], [DOG])
     for picture in frames[1:]:
         tracker.follow(picture)
-    most = max(masker._model("video").config.num_maskmem, masker._model("video").config.max_object_pointers_in_encoder)
+    most = max(
+        masker.network("video").config.num_maskmem, masker.network("video").config.max_object_pointers_in_encoder
+    )
     assert tracker.remembered == most + 1, "the first picture and the last ones"
     assert not tracker._session.processed_frames
 
