@@ -99,7 +99,7 @@ def requests_of(
 
 def document_of(found: HeadsSurvey, model: str, source: str, notes: Sequence[str]) -> dict[str, Any]:
     """What `survey.json` holds."""
-    from crab_core.evaluate.heads import statistics
+    from crab_core.evaluate.heads_statistics import statistics
 
     failures = [
         {

@@ -6,20 +6,22 @@ No maps and no pictures: the mean shares by kind of token and, if asked for, wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crab_core.engine.heads_maps import by_kind
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
     import numpy.typing as npt
 
     from crab_core.engine.heads import Captured
     from crab_core.engine.heads_tokens import Token
-    from crab_core.families._base import HeadsView
+    from crab_core.families._base import Routes
 
-SCHEMA = "crab.heads-row/1"
+SCHEMA = "crab.heads-row/2"
 ALL = "all"  # the kind of token that stands for every position
 WRITTEN = ("reasoning", "format", "answer")
 
@@ -31,7 +33,10 @@ class HeadRow:
     `shares` maps a kind of token (`all`, `video`, `question`, `answer`, ...) to the heads' mean shares, sum 1.
     `cost` is how much less likely the model's own text becomes without each head, and at the end without all of them:
     natural logarithm of the probability a token, above 0 where the head helped. It is empty if nothing was silenced
-    or written.
+    or written. `even_cost` is the same with all heads and every share even, None if that was not tried.
+
+    `routers` names the routers; `by_router` maps `all` and `written` to their mean shares (R, H), empty where nothing
+    was captured. A number of a head means something within one router only.
     """
 
     clip: str
@@ -43,6 +48,9 @@ class HeadRow:
     shares: Mapping[str, tuple[float, ...]]
     cost: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    even_cost: float | None = None
+    routers: tuple[str, ...] = ()
+    by_router: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
 
     @property
     def heads(self) -> int:
@@ -62,6 +70,10 @@ class HeadRow:
         shares = {str(kind): tuple(map(float, some)) for kind, some in values["shares"].items()}
         if ALL not in shares or len({len(some) for some in shares.values()}) != 1:
             raise ValueError("a row needs shares of all tokens, and the same heads everywhere")
+        by_router = {kind: tuple(tuple(map(float, one)) for one in some) for kind, some in values["by_router"].items()}
+        if any(len(some) != len(values["routers"]) for some in by_router.values()):
+            raise ValueError("a row needs the shares of each of its routers")
+        values |= {"routers": tuple(values["routers"]), "by_router": by_router}
         values |= {"shares": shares, "cost": tuple(map(float, values["cost"])), "notes": tuple(values["notes"])}
         return cls(**values)
 
@@ -69,6 +81,7 @@ class HeadRow:
 def head_row(captured: Captured, *, ablate: bool = True) -> HeadRow:
     """The row of an answer whose routing was captured; `ablate` also silences each head in turn."""
     result = captured.result
+    cost, even_cost = _cost(captured) if ablate and captured.generated.token_ids else ((), None)
     return HeadRow(
         clip=result.id,
         task=result.task,
@@ -77,8 +90,11 @@ def head_row(captured: Captured, *, ablate: bool = True) -> HeadRow:
         raw_text=result.raw_text,
         audio=result.audio,
         shares=mean_shares(captured.tokens, captured.shares),
-        cost=_cost(captured) if ablate and captured.generated.token_ids else (),
+        cost=cost,
         notes=result.notes,
+        even_cost=even_cost,
+        routers=captured.routes.routers,
+        by_router=router_shares(captured.routes, (ALL, "written")),
     )
 
 
@@ -92,21 +108,34 @@ def mean_shares(tokens: Sequence[Token], shares: npt.NDArray[np.float32]) -> dic
     return {kind: tuple(_short(value) for value in values) for kind, values in found.items()}
 
 
-def _cost(captured: Captured) -> tuple[float, ...]:
-    """Nats a token that the text loses without each head, and without all."""
-    asked, inside = captured.asked, captured.asked.inside
+def router_shares(routes: Routes, kinds: Sequence[str]) -> dict[str, tuple[tuple[float, ...], ...]]:
+    """Each router's mean shares (R, H) at the kinds of position that occur; `all` is every position."""
+    found = {kind: routes.by_kind[:, at] for at, kind in enumerate(routes.kinds) if routes.counts[at]}
+    found[ALL] = routes.mean(routes.by_kind)
+    return {
+        kind: tuple(tuple(_short(value) for value in one) for one in found[kind]) for kind in kinds if kind in found
+    }
+
+
+def _cost(captured: Captured) -> tuple[tuple[float, ...], float | None]:
+    """Nats a token that the text loses without each head and without all, and with every share even."""
+    inside = captured.asked.inside
     everyone = range(inside.heads)
     silenced = [{head} for head in everyone] if inside.heads > 1 else []
     kept = [[head for head in everyone if head not in gone] for gone in (*silenced, set(everyone))]
+    whole = _likely(captured)
 
-    def likely(inside: HeadsView) -> float:
-        return inside.log_probability(asked.encoded, asked.prompt, captured.generated.token_ids)
+    def lost(changed: AbstractContextManager[None]) -> float:
+        with changed:
+            return _short(whole - _likely(captured))
 
-    whole, found = likely(inside), []
-    for some in kept:
-        with inside.only(some):
-            found.append(_short((whole - likely(inside)) / len(captured.generated.token_ids)))
-    return tuple(found)
+    return tuple(lost(inside.only(some)) for some in kept), lost(inside.rerouted("even")) if silenced else None
+
+
+def _likely(captured: Captured) -> float:
+    """The logarithm of the probability of the text, a token."""
+    asked, ids = captured.asked, captured.generated.token_ids
+    return asked.inside.log_probability(asked.encoded, asked.prompt, ids) / len(ids)
 
 
 def _short(value: float) -> float:

@@ -7,8 +7,8 @@ answers about one clip stand or fall together. Letters: R rows, C clips, T tasks
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -62,20 +62,6 @@ class Specialisation:
         return self.p < 0.05
 
 
-def statistics(rows: Sequence[HeadRow], seed: int = 0) -> dict[str, Any]:
-    """Everything below as plain JSON values, for a page: points, profiles, cost, specialisation by kind of token."""
-    kinds = list(dict.fromkeys(kind for row in rows for kind in row.shares))
-    found = {kind: specialisation(rows, kind, seed=seed) for kind in kinds}
-    return {
-        "points": {task: points.round(6).tolist() for task, points in by_task(rows).items()},
-        "profiles": [asdict(one) for one in profiles(rows, seed=seed)],
-        "cost": [asdict(one) for one in costs(rows, seed=seed)],
-        "specialisation": {
-            kind: {**asdict(one), "is_beyond_chance": one.is_beyond_chance} for kind, one in found.items() if one
-        },
-    }
-
-
 def profiles(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> list[Profile]:
     """Each task's mean share of each head, at tokens of a kind."""
     return mean_by_task([(row.clip, row.task, row.shares[kind]) for row in rows if kind in row.shares], seed)
@@ -86,19 +72,21 @@ def costs(rows: Sequence[HeadRow], seed: int = 0) -> list[Profile]:
     return mean_by_task([(row.clip, row.task, row.cost) for row in rows if row.cost], seed)
 
 
-def specialisation(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> Specialisation | None:
-    """How far heads and tasks go together; None with one task, one head, or no token of that kind.
+def even_costs(rows: Sequence[HeadRow], seed: int = 0) -> list[Profile]:
+    """What each task's texts lose, nats a token, when all heads count alike whatever the routers say: one value."""
+    return mean_by_task([(row.clip, row.task, [row.even_cost]) for row in rows if row.even_cost is not None], seed)
 
-    Random deals change tasks between the answers about one clip where clips have several tasks, else between clips.
-    """
+
+def specialisation(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> Specialisation | None:
+    """How far heads and tasks go together; None with one task, one head, or no token of that kind."""
     chosen = [row for row in rows if kind in row.shares]
     tasks = {row.task for row in chosen}
     if len(tasks) < 2 or chosen[0].heads < 2:
         return None
-    table = _Table.of([(row.clip, row.task, row.shares[kind]) for row in chosen])
-    bits = _information(table.means())
-    drawn = _information(table.drawn(seed))
-    dealt = _dealt(chosen, kind, seed)
+    table = TaskTable.of([(row.clip, row.task, row.shares[kind]) for row in chosen])
+    bits = information(table.means())
+    drawn = information(table.drawn(seed))
+    dealt = information(dealt_tasks(chosen, np.array([row.shares[kind] for row in chosen], float), seed))
     low, high = np.quantile(drawn[np.isfinite(drawn)], ENDS)
     return Specialisation(
         bits=Interval(float(bits), float(low), float(high)),
@@ -113,15 +101,16 @@ Given = Sequence[tuple[str, str, Sequence[float]]]  # clip, task, values
 
 
 @dataclass(frozen=True)
-class _Table:
-    """Sums (C, T, H) and counts (C, T) of some values."""
+class TaskTable:
+    """Means by task of some values, and what draws of whole clips give: sums (C, T, H) and counts (C, T)."""
 
     tasks: tuple[str, ...]
     sums: Floats
     counts: Floats
 
     @classmethod
-    def of(cls, given: Given) -> _Table:
+    def of(cls, given: Given) -> TaskTable:
+        """The table of triples: clip, task and values."""
         tasks = tuple(dict.fromkeys(task for _, task, _ in given))
         clips = {clip: number for number, clip in enumerate(dict.fromkeys(clip for clip, _, _ in given))}
         sums = np.zeros((len(clips), len(tasks), len(given[0][2])))
@@ -133,13 +122,13 @@ class _Table:
         return cls(tasks, sums, counts)
 
     def means(self) -> Floats:
-        """(T, H)."""
+        """(T, H): each task's mean over all of its rows."""
         return np.asarray(self.sums.sum(0) / self.counts.sum(0)[:, None])
 
-    def drawn(self, seed: int) -> Floats:
+    def drawn(self, seed: int, draws: int = DRAWS) -> Floats:
         """(D, T, H) of clips drawn with replacement; NaN for a task of which a draw has no clip."""
         clips = len(self.sums)
-        weights = np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), size=DRAWS)  # (D, C)
+        weights = np.random.default_rng(seed).multinomial(clips, np.full(clips, 1 / clips), size=draws)  # (D, C)
         counts = weights @ self.counts
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.einsum("dc,cth->dth", weights, self.sums) / counts[..., None])
@@ -149,7 +138,7 @@ def mean_by_task(given: Given, seed: int = 0) -> list[Profile]:
     """The mean of each of some values by task, of triples (clip, task, values)."""
     if not given:
         return []
-    table = _Table.of(given)
+    table = TaskTable.of(given)
     means, ends = table.means(), np.nanquantile(table.drawn(seed), ENDS, axis=0)  # (T, H), (2, T, H)
     return [
         Profile(
@@ -165,7 +154,7 @@ def mean_by_task(given: Given, seed: int = 0) -> list[Profile]:
     ]
 
 
-def _information(shares: Floats) -> Floats:
+def information(shares: Floats) -> Floats:
     """Bits that the head tells about the task, of shares (..., T, H) with the tasks counted alike."""
     shares = shares / shares.sum(-1, keepdims=True)
     mean = shares.mean(-2, keepdims=True)
@@ -175,21 +164,23 @@ def _information(shares: Floats) -> Floats:
     return np.where(np.isnan(shares).any((-2, -1)), np.nan, found)
 
 
-def _dealt(rows: Sequence[HeadRow], kind: str, seed: int) -> Floats:
-    """(D,) bits with the tasks dealt out at random."""
+def dealt_tasks(rows: Sequence[HeadRow], values: Floats, seed: int, draws: int = DRAWS) -> Floats:
+    """(D, T, ...) means of values (R, ...) by task, with the tasks dealt out at random.
+
+    They change between the answers about one clip where clips have several tasks, else between clips.
+    """
     random = np.random.default_rng([seed, 1])
     names = list(dict.fromkeys(row.task for row in rows))
     tasks = np.array([names.index(row.task) for row in rows])
-    shares = np.array([row.shares[kind] for row in rows], float)  # (R, H)
     by_clip: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         by_clip.setdefault(row.clip, []).append(number)
     groups = [numbers for numbers in by_clip.values() if len(set(tasks[numbers])) > 1] or [list(range(len(rows)))]
-    dealt = np.tile(tasks, (DRAWS, 1))  # (D, R)
+    dealt = np.tile(tasks, (draws, 1))  # (D, R)
     for numbers in groups:
         dealt[:, numbers] = random.permuted(dealt[:, numbers], axis=1)
     chosen = np.stack([dealt == number for number in range(len(names))], axis=1).astype(float)  # (D, T, R)
-    return _information(chosen @ shares / chosen.sum(-1, keepdims=True))
+    return np.asarray(chosen @ values / chosen.sum(-1, keepdims=True))
 
 
 def by_task(rows: Sequence[HeadRow], kind: str = ALL) -> Mapping[str, Floats]:

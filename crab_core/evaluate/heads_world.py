@@ -1,15 +1,17 @@
 """What the heads of a model are worth on the generated world, where truth is known.
 
-Four questions, each with 95 % intervals by clip: which task uses which head; which task loses what without each head;
+Five questions, each with 95 % intervals by clip: which task uses which head; how routers choose, one by one; which task
+loses what without each head;
 whether maps fall on what sounds; and whether hiding what maps call relevant costs more than hiding as much at random.
 Letters: H heads, S frames, D values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,7 @@ from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written
 from crab_core.engine.session import Model
 from crab_core.evaluate.bootstrap import Score
 from crab_core.evaluate.heads import Profile, mean_by_task, specialisation
+from crab_core.evaluate.heads_router_tables import KINDS, Heard, router_tables
 from crab_core.evaluate.heads_truth import Item, items_of, pointed
 from crab_core.evaluate.report import Line, Table
 from crab_core.evaluate.world_runner import WorldTest
@@ -32,11 +35,11 @@ from crab_core.types import Clip, Decoding
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from crab_core.families._base import Encoded, Generated, HeadsView, Routes
+    from crab_core.families._base import Encoded, Generated, HeadsView, Rerouting, Routes
 
     Floats = npt.NDArray[np.float32]
 
-KINDS = ("all", "wording", "video", "image", "audio", "question", "written")
+REROUTINGS: tuple[Rerouting, ...] = ("even", "exchanged")
 METHOD = "attention"
 MOST_TOKENS = 256  # of an answer, if its task does not say less
 
@@ -49,7 +52,7 @@ def evaluate_heads(
     Raises ModelError if the model has no heads.
     """
     run = _Run(model, inside_of(model), test, checks, on_progress)
-    tables = (run.shares(), run.use(), run.cost(), run.scores(), run.pointing(), run.faith())
+    tables = (run.shares(), *run.routers(), run.use(), run.cost(), run.scores(), run.pointing(), run.faith())
     return tuple(table for table in tables if table.lines)
 
 
@@ -75,11 +78,14 @@ class _Run:
     on_progress: Listener
 
     @property
-    def silenced(self) -> list[tuple[str, list[int]]]:
-        """Who is silenced, and the heads that are left."""
-        every = range(self.inside.heads)
-        alone = [(f"without head {one + 1}", [head for head in every if head != one]) for one in every]
-        return [*(alone if len(every) > 1 else []), ("no head", [])]
+    def changes(self) -> dict[str, Callable[[], AbstractContextManager[None]]]:
+        """What is done to the heads, by its name."""
+        inside, every = self.inside, range(self.inside.heads)
+        if len(every) < 2:
+            return {"no head": partial(inside.only, [])}
+        kept = {f"without head {one + 1}": [head for head in every if head != one] for one in every} | {"no head": []}
+        found = {name: partial(inside.only, some) for name, some in kept.items()}
+        return {**found, **{f"shares {how}": partial(inside.rerouted, how) for how in REROUTINGS}}
 
     @cached_property
     def looked(self) -> list[_Looked]:
@@ -132,6 +138,17 @@ class _Run:
         looked = [(one.item, mean_shares(one.tokens, one.routes.shares)) for one in self.looked]
         return [HeadRow(item.name, item.task, item.question, "", "", "used", shares) for item, shares in looked]
 
+    def routers(self) -> tuple[Table, ...]:
+        """How each router chooses, and what it tells about the task, beside routers at a random start."""
+        heard = [
+            Heard(one.item.name, one.item.task, one.routes, self._fresh(one)) for one in self.looked if one.written
+        ]
+        return router_tables(heard)
+
+    def _fresh(self, one: _Looked) -> Routes:
+        kinds = [token.kind for token in one.tokens[: one.generated.prompt_tokens]]
+        return self.inside.fresh_routes(one.encoded, one.item.prompt, one.generated.token_ids, kinds, seed=0)
+
     def use(self) -> Table:
         """Each task's mean share of each head."""
         given = [(row.clip, row.task, row.shares["all"]) for row in self._rows()]
@@ -147,27 +164,26 @@ class _Run:
 
         whole, given = [likely(one) for one in self.looked], []
         columns = []
-        for _, kept in self.silenced:
-            with self.inside.only(kept):
+        for changed in self.changes.values():
+            with changed():
                 columns.append([likely(one) for one in self.looked])
-            self.on_progress(Progress("cost", len(columns), len(self.silenced), "ablations"))
+            self.on_progress(Progress("cost", len(columns), len(self.changes), "ablations"))
         for number, one in enumerate(self.looked):
             given.append((one.item.name, one.item.task, [whole[number] - column[number] for column in columns]))
-        names = [name for name, _ in self.silenced]
-        return _table("Nats a token that the true text loses", mean_by_task(given), names)
+        return _table("Nats a token that the true text loses", mean_by_task(given), list(self.changes))
 
     def scores(self) -> Table:
         """The score of what is written with all heads, and what of it is lost without some."""
         whole = self._scores()
         columns = []
-        for _, kept in self.silenced:
-            with self.inside.only(kept):
+        for changed in self.changes.values():
+            with changed():
                 columns.append(self._scores())
         given = [
             (one.item.name, one.item.task, [mine, *(mine - column[number] for column in columns)])
             for number, (one, mine) in enumerate(zip(self.looked, whole, strict=True))
         ]
-        names = ["score with all heads", *(f"lost {name}" for name, _ in self.silenced)]
+        names = ["score with all heads", *(f"lost {name}" for name in self.changes)]
         return _table("Score (1 is best) and what of it is lost", mean_by_task(given), names)
 
     def _scores(self) -> list[float]:

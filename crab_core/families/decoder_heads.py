@@ -139,8 +139,9 @@ class DecoderHeads(ABC):
             tally = stack.enter_context(ilora.tallied(self.decoder, groups, len(names)))
             every = stack.enter_context(ilora.capture(self.decoder)) if raw else {}
             generated = self.network.generate(encoded, prompt, decoding)
-        weights = [torch.cat(calls, dim=1)[0].float().cpu() for calls in every.values()]  # (T, H) each
-        routes = self._routes(tally, names)
+        routes, read = self._routes(tally, names), generated.prompt_tokens + len(generated.token_ids)
+        weights = [torch.cat(calls, dim=1)[0, :read].float().cpu() for calls in every.values()]  # (T, H) each
+        routes = replace(routes, shares=routes.shares[:read])
         return generated, replace(routes, weights=torch.stack(weights).numpy()) if raw else routes
 
     def fresh_routes(

@@ -12,6 +12,7 @@ from html import escape
 from crab_core.render.colours import colour, ink_on
 
 LABEL_PX, BAR_PX, ROW_PX, VALUE_PX = 100, 360, 26, 44
+WAVE_PX = 44
 
 
 def shares_chart(rows: Mapping[str, Sequence[float]], title: str) -> str:
@@ -46,9 +47,15 @@ def bars_chart(counts: Mapping[str, float], title: str) -> str:
     return svg(LABEL_PX + BAR_PX + VALUE_PX, ROW_PX * len(counts) + 4, parts, title)
 
 
-def seconds_chart(series: Sequence[Sequence[float]], title: str, ends_s: tuple[float, float]) -> str:
-    """One line a head over the seconds of a clip; `series` is (S, H), `ends_s` the first and last time shown."""
-    seconds, height, left = len(series), 140, 44
+def seconds_chart(
+    series: Sequence[Sequence[float]], title: str, ends_s: tuple[float, float], loudness: Sequence[float] = ()
+) -> str:
+    """One line a head over the seconds of a clip; `series` is (S, H), `ends_s` the first and last time shown.
+
+    `loudness`, if given, is how far the sound swings (0 to 1) in equal parts of that time: its wave stands above.
+    """
+    wave = WAVE_PX if loudness else 0
+    seconds, height, left = len(series), 140 + wave, 44
     width = LABEL_PX + BAR_PX + 8
     values = [value for row in series for value in row]
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -57,18 +64,29 @@ def seconds_chart(series: Sequence[Sequence[float]], title: str, ends_s: tuple[f
 
     def place(second: int, value: float) -> tuple[float, float]:
         across = left + (width - left - 10) * (second + 0.5) / max(seconds, 1)
-        return across, 8 + (height - 30) * (1 - (value - low) / (high - low))
+        return across, wave + 8 + (height - wave - 30) * (1 - (value - low) / (high - low))
 
     parts = [
         text(left - 6, place(0, value)[1] + 4, f"{value:.2f}", anchor="end") for value in (low, (low + high) / 2, high)
     ]
     parts += [text(left, height - 4, f"{ends_s[0]:g} s"), text(width - 10, height - 4, f"{ends_s[1]:g} s", "end")]
+    if loudness:
+        parts.append(_wave(loudness, left, width - 10))
     for head in range(len(series[0]) if series else 0):
         points = [place(second, row[head]) for second, row in enumerate(series)]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{joined}" fill="none" stroke="{colour(head)}" stroke-width="2.5"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour(head)}"/>' for x, y in points]
     return svg(width, height, parts, title)
+
+
+def _wave(loudness: Sequence[float], left: float, right: float) -> str:
+    """The outline of a sound around the middle of the strip above a chart."""
+    step, middle, reach = (right - left) / len(loudness), WAVE_PX / 2, WAVE_PX / 2 - 2
+    across = [left + step * (number + 0.5) for number in range(len(loudness))]
+    above = [f"{x:.1f},{middle - max(reach * part, 0.5):.1f}" for x, part in zip(across, loudness, strict=True)]
+    below = [f"{x:.1f},{middle + max(reach * part, 0.5):.1f}" for x, part in zip(across, loudness, strict=True)]
+    return f'<polygon points="{" ".join([*above, *below[::-1]])}" fill-opacity="0.45"/>'
 
 
 def layers_chart(

@@ -31,6 +31,7 @@ HOW = {
     "share": "nothing: every query counts alike, whatever the answer",
 }
 NAMES = {"video": "seen", "audio": "heard"}
+WAVE_PARTS = 300
 
 
 def heads_page(document: Document, arrays: Arrays) -> str:
@@ -49,7 +50,7 @@ def heads_short(document: Document) -> list[str]:
 
 def figures(document: Document, arrays: Arrays) -> Iterator[tuple[str, bytes]]:
     """File names and contents for a paper: charts as SVG, overlays as PNG."""
-    for name, chart in _charts(document):
+    for name, chart in _charts(document, arrays):
         yield f"{name}.svg", chart.encode()
     for head in range(document["heads"]):
         if "map_video" in arrays:
@@ -58,11 +59,12 @@ def figures(document: Document, arrays: Arrays) -> Iterator[tuple[str, bytes]]:
             yield f"heard-head-{head + 1}.png", encoded(_sound_overlay(document, arrays, head))
 
 
-def _charts(document: Document) -> Iterator[tuple[str, str]]:
+def _charts(document: Document, arrays: Arrays) -> Iterator[tuple[str, str]]:
     yield "shares-by-kind", shares_chart(document["by_kind"], "mean share of each head by kind of token")
     yield "evidence", shares_chart(_evidence(document), "evidence that went through each head")
-    for medium, series in document["by_second"].items():
-        yield f"{NAMES[medium]}-by-second", seconds_chart(series, f"share by second, {NAMES[medium]}", _ends(document))
+    for medium in document["by_second"]:
+        if chart := _seconds_chart(document, arrays, medium):
+            yield f"{NAMES[medium]}-by-second", chart
     for head in range(document["heads"]):
         yield f"layers-head-{head + 1}", _layers_chart(document, head)
     yield from routing_charts(document)
@@ -111,7 +113,7 @@ def _seen(document: Document, arrays: Arrays) -> list[str]:
         heading("What each head looks at"),
         paragraph("All pictures share one scale: the stronger the colour, the more evidence went through that head."),
         f'<div class="wide"><table class="frames">{"".join(rows)}</table></div>',
-        *_by_second(document, "video"),
+        *_by_second(document, arrays, "video"),
     ]
 
 
@@ -131,16 +133,31 @@ def _heard(document: Document, arrays: Arrays) -> list[str]:
         heading("What each head listens to"),
         paragraph(f"The {len(windows)} windows of sound ({width}) that the model heard, end to end; low tones below."),
         f'<div class="sound">{"".join(rows)}</div>',
-        *_by_second(document, "audio"),
+        *_by_second(document, arrays, "audio"),
     ]
 
 
-def _by_second(document: Document, medium: str) -> list[str]:
+def _by_second(document: Document, arrays: Arrays, medium: str) -> list[str]:
+    chart = _seconds_chart(document, arrays, medium)
+    below = ", below the waveform" if medium == "audio" else ""
+    return [paragraph(f"Mean share by second{below}:"), f'<div class="wide">{chart}</div>'] if chart else []
+
+
+def _seconds_chart(document: Document, arrays: Arrays, medium: str) -> str:
+    """Nothing if the model got no tokens of that medium."""
     series = document["by_second"].get(medium)
     if not series:
+        return ""
+    heard = _loudness(arrays["waveform"]) if medium == "audio" else []
+    return seconds_chart(series, f"share by second, {NAMES[medium]}", _ends(document), heard)
+
+
+def _loudness(waveform: npt.NDArray[np.float32]) -> list[float]:
+    """How far the sound swings in each of equal parts, of its loudest; empty without sound."""
+    if not len(waveform):
         return []
-    chart = seconds_chart(series, f"share by second, {NAMES[medium]}", _ends(document))
-    return [paragraph("Mean share by second:"), f'<div class="wide">{chart}</div>']
+    swings = [float(np.abs(part).max()) for part in np.array_split(waveform, min(WAVE_PARTS, len(waveform)))]
+    return [swing / max(*swings, 1e-9) for swing in swings]
 
 
 def _written(document: Document) -> list[str]:

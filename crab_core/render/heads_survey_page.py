@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import Any
 
 from crab_core.render.colours import colour
+from crab_core.render.heads_survey_routers import by_router_charts, by_router_parts
 from crab_core.render.page import heading, page, paragraph, table
 from crab_core.render.scatter import Bar, intervals_chart, legend_mark, scatter_chart
 
@@ -26,7 +27,7 @@ KINDS = {"all": "all tokens", "written": "what was written", "wording": "wording
 def survey_page(document: Document) -> str:
     """The self-contained page."""
     body = [*_head(document), *_scatters(document), *_profiles(document), *_specialisation(document)]
-    body += [*_cost(document), *_failures(document), *_answers(document), *_reading()]
+    body += [*by_router_parts(document), *_cost(document), *_failures(document), *_answers(document), *_reading()]
     return page(f"Heads: {document['source']}", body)
 
 
@@ -36,6 +37,7 @@ def survey_short(document: Document) -> list[str]:
         *_head(document, level=2),
         *_profiles(document),
         *_specialisation(document),
+        *by_router_parts(document),
         *_cost(document),
     ]
 
@@ -51,6 +53,7 @@ def _charts(document: Document) -> Iterator[tuple[str, str]]:
         yield f"scatter-heads-{first + 1}-{second + 1}", _scatter(document, first, second)
     if document["statistics"]["profiles"]:
         yield "profiles", _intervals(document, "profiles", "mean share of each head by task")
+    yield from by_router_charts(document)
     if document["statistics"]["cost"]:
         yield "cost", _intervals(document, "cost", "nats a token lost without each head")
 
@@ -137,19 +140,23 @@ def _cost(document: Document) -> list[str]:
     cost = document["statistics"]["cost"]
     if not cost:
         return []
+    even = {one["task"]: _bar(one["heads"][0]) for one in document["statistics"].get("even_cost", [])}
     silenced = [*(f"head {head + 1}" for head in range(document["heads"])), "all heads"][-len(cost[0]["heads"]) :]
-    rows = [
-        (one["task"], *(f"{bar['value']:+.3f} ({bar['low']:+.3f} to {bar['high']:+.3f})" for bar in one["heads"]))
-        for one in cost
-    ]
+    rows = [(one["task"], *map(_bar, one["heads"]), *([even.get(one["task"], "")] if even else [])) for one in cost]
+    columns = ("task", *(f"without {name}" for name in silenced), *(["shares all even"] if even else []))
     return [
         heading("What a task loses without a head"),
         paragraph(
             "How much less likely the model's own text becomes with a head silenced: nats a token, mean over clips "
-            "and 95 % interval. Around 0, the head had no part in the answers, whatever its share."
+            "and 95 % interval. Around 0, the head had no part in the answers, whatever its share. With all shares "
+            "even the heads stay and the routers' choice goes: what is lost then is what routing is worth."
         ),
-        table(("task", *(f"without {name}" for name in silenced)), rows, numbers=range(1, len(silenced) + 1)),
+        table(columns, rows, numbers=range(1, len(columns))),
     ]
+
+
+def _bar(bar: Document) -> str:
+    return f"{bar['value']:+.3f} ({bar['low']:+.3f} to {bar['high']:+.3f})"
 
 
 def _failures(document: Document) -> list[str]:
@@ -169,7 +176,7 @@ def _answers(document: Document) -> list[str]:
         (
             row["clip"],
             row["task"],
-            row["answer"] or row["raw_text"][:120] or "(none)",
+            _said(row),
             *(f"{v:.3f}" for v in row["shares"]["all"]),
         )
         for row in rows[:ROWS]

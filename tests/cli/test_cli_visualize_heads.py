@@ -38,7 +38,9 @@ def test_a_report_and_its_data(heads, tmp_path: Path) -> None:
     assert "Who &lt;b&gt;barks&lt;/b&gt;?" in page
     document = json.loads((out / "heads.json").read_text(encoding="utf-8"))
     assert document["heads"] == 3
-    assert len(document["ablations"]) == 8
+    assert [one["name"] for one in document["ablations"]][-3:] == ["shares all even", "shares exchanged", "no head"]
+    assert 0 < document["routing"]["entropy"][0][0] < document["routing"]["most"]
+    assert "How the routers choose" in page
     assert [check["medium"] for check in document["checks"]] == ["video", "audio"]
     with np.load(out / "heads.npz") as arrays:
         np.testing.assert_allclose(arrays["raw"].sum(-1), 1, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fake_family import write_clip
 from tiny_crab import write_tiny
 
 from crab_core.batch import heads as run
+from crab_core.families.crab_network import CrabNetwork
 
 EVIL = "<script>x.mp4"
 
@@ -53,8 +55,13 @@ def test_a_folder_under_several_tasks_with_a_broken_file(heads, clips: Path, tmp
     for row in document["rows"]:
         assert all(sum(shares) == pytest.approx(1, abs=1e-4) for shares in row["shares"].values())
         assert len(row["cost"]) == 4
+        assert abs(row["even_cost"]) > 0
+        assert len(row["routers"]) == len(row["by_router"]["all"]) == len(row["by_router"]["written"]) == 14
+    assert "router by router" in page
+    assert set(document["statistics"]["by_router"]) == {"all", "written"}
     assert "audio" not in next(row for row in document["rows"] if row["clip"] == "mute.mp4")["shares"]
     assert {path.name for path in (out / "figures").iterdir()} >= {"scatter-heads-1-2.svg", "profiles.svg", "cost.svg"}
+    assert (out / "figures" / "routers-all.svg").is_file()
     assert len((out / "errors.jsonl").read_text().splitlines()) == 2
 
 
@@ -120,6 +127,34 @@ def test_one_head_says_that_nothing_can_specialise(crab, clips: Path, tmp_path: 
     assert said.code == 0
     assert "nothing can specialise" in said.err
     assert "heads tell" not in said.err
+
+
+def test_clips_that_lack_a_medium_and_files_of_others(heads, clips: Path, tmp_path: Path) -> None:
+    (clips / "broken.mp4").unlink()
+    write_clip(clips / "only.mp4", 2.0, pictures=False)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    said = heads(clips, "--task", "avvp", "-o", out, "--json")
+    assert said.code == 0
+    kinds = {row["clip"]: set(row["shares"]) for row in json.loads(said.out)["rows"]}
+    assert "video" not in kinds["only.mp4"] and "audio" not in kinds["mute.mp4"]
+    assert {"video", "audio"} <= kinds[EVIL]
+    assert (out / "mine.txt").read_text() == "mine"
+
+
+def test_empty_answers(heads, clips: Path, tmp_path: Path, monkeypatch) -> None:
+    usual = CrabNetwork.generate
+    nothing = lambda *given, **named: replace(usual(*given, **named), token_ids=(), text="")  # noqa: E731
+    monkeypatch.setattr(CrabNetwork, "generate", nothing)
+    (clips / "broken.mp4").unlink()
+    said = heads(clips, "Who?", "--task", "avqa,avvp", "-o", tmp_path / "out", "--json")
+    assert said.code == 0
+    document = json.loads(said.out)
+    assert [(row["answer"], row["cost"], row["even_cost"]) for row in document["rows"]] == [("", [], None)] * 4
+    assert document["statistics"]["cost"] == []
+    page = (tmp_path / "out" / "survey.html").read_text(encoding="utf-8")
+    assert "loses without a head" not in page and "(none)" in page
 
 
 @pytest.mark.parametrize(

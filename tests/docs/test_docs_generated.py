@@ -74,6 +74,37 @@ def test_the_model_card_holds_the_scores(repo):
     assert card.filled(page, report) == page
 
 
+def test_the_figures_of_heads_are_fresh(repo):
+    card = script(repo, "heads_card")
+    page = (repo / "docs/heads.md").read_text(encoding="utf-8")
+    assert card.SCORES.exists()
+    assert page == card.filled(page, card.current()), "run: python docs/heads_card.py"
+    with pytest.raises(ValueError, match="needs one pair of figures:heads markers, and has 0"):
+        card.filled("no markers", None)
+
+
+def test_the_figures_of_heads_have_a_row_a_task_and_a_cell_a_router(repo):
+    def line(name, value, **baselines):
+        others = {key: Score(other, other, other, 4, 2) for key, other in baselines.items()}
+        return Line(name, Score(value, value, value, 4, 2), others)
+
+    fresh = {"random start": 1.5}
+    choices = [line(f"entropy, {name}", value, **fresh) for name, value in (("layer 0 q", 0.5), ("layer 1 q", 1.0))]
+    tables = (
+        Table("How the routers choose: bits of 1.58", (line("entropy, mean of all routers", 0.75, **fresh), *choices)),
+        Table("Mean share of each head", tuple(line(f"{task}, head 1", 0.25) for task in ("ave", "avqa"))),
+        Table(
+            "Pointing game: the strongest cell lies on it",
+            (line("s4, the target, head 1", 0.3, chance=0.1), line("s4, other things, head 1", 0.9, chance=0.1)),
+        ),
+    )
+    told = script(repo, "heads_card").figures(Report("mini", {"clips": "2"}, tables))
+    assert "Entropy: 0.750 (0.750 to 0.750), at the random start 1.50." in told
+    assert "| layer 0 | 0.50 (1.50) |\n| layer 1 | 1.00 (1.50) |\n" in told
+    assert "| task | head 1 |\n| --- | --: |\n| ave | 0.250 (0.250 to 0.250) |\n| avqa | 0.250 (0.250" in told
+    assert "| s4 | 0.300 (chance 0.100) |\n" in told and "0.900" not in told
+
+
 def test_a_card_without_markers_is_refused(repo):
     with pytest.raises(ValueError, match="needs one pair of scores:mini markers, and has 0"):
         script(repo, "model_card").filled("no markers", None)

@@ -1,12 +1,14 @@
 """Statistics of head shares on rows whose truth is known by construction."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from crab_core.engine.heads_row import HeadRow
-from crab_core.evaluate.heads import by_task, costs, profiles, specialisation, statistics
+from crab_core.evaluate.heads import by_task, costs, profiles, specialisation
+from crab_core.evaluate.heads_statistics import statistics
 
 
 def row(clip, task, shares, cost=(), kinds=("all",)):
@@ -121,6 +123,9 @@ def test_the_points_of_a_scatter_are_clips():
 def test_a_row_goes_through_json():
     one = row("a", "ave", (0.25, 0.75), (0.1, 0.2, 0.3), kinds=("all", "video"))
     assert HeadRow.from_dict(json.loads(json.dumps(one.to_dict()))) == one
-    for bad in ({"schema": "other"}, {**one.to_dict(), "shares": {"video": [1]}}, {**one.to_dict(), "more": 1}):
+    one = replace(one, even_cost=0.5, routers=("a", "b"), by_router={"all": ((0.5, 0.5), (1.0, 0.0))})
+    assert HeadRow.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    wrong = {"shares": {"video": [1]}}, {"more": 1}, {"routers": ["a"]}
+    for bad in ({"schema": "other"}, *({**one.to_dict(), **change} for change in wrong)):
         with pytest.raises(ValueError, match="row"):
             HeadRow.from_dict(bad)

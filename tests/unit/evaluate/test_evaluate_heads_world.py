@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tiny_crab import write_tiny
 
+from crab_core.engine.heads import inside_of
 from crab_core.engine.session import Model, load
 from crab_core.errors import ModelError
+from crab_core.evaluate.heads_router_tables import likeness
 from crab_core.evaluate.heads_truth import Places, inside, items_of, pointed
 from crab_core.evaluate.heads_world import evaluate_heads
 from crab_core.evaluate.world_runner import WorldTest
@@ -69,6 +71,18 @@ def test_the_tables_of_a_random_network(model: Model, monkeypatch: pytest.Monkey
     }
     names = [line.name for line in tables["Nats a token that the true text loses"].lines]
     assert [f"avqa, {name}" in names for name in ("without head 1", "without head 3", "no head")] == [True] * 3
+    assert {"avqa, shares even", "avqa, shares exchanged"} <= set(names)
+    choices = tables["How the routers choose"]
+    assert len(choices.lines) == 3 * (1 + 14)  # the mean, then two layers of seven projections
+    entropy = [line.score.value for line in choices.lines if line.name.startswith("entropy")]
+    assert entropy[0] == pytest.approx(np.mean(entropy[1:]), abs=1e-4)
+    assert all(0 < line.baselines["random start"].value <= np.log2(3) for line in choices.lines[:15])
+    in_routers = tables["Specialisation, router by router"]
+    assert [line.name.partition(" ")[0] for line in in_routers.lines] == [
+        line.name.partition(" ")[0] for line in tables["Specialisation"].lines
+    ]
+    hidden = tables["Specialisation"].lines[0].score.value
+    assert in_routers.lines[0].score.value >= hidden - 1e-6
     use = [line for line in tables["Mean share of each head"].lines if line.name.startswith("avvp")]
     assert sum(line.score.value for line in use) == pytest.approx(1, abs=1e-4)
     hits = tables["Pointing game"].line("avvp, the target, head 1")
@@ -78,6 +92,15 @@ def test_the_tables_of_a_random_network(model: Model, monkeypatch: pytest.Monkey
     assert tables["Score (1 is best) and what of it is lost"].line("avqa, score with all heads").score.value == 0
     assert tables["Faithfulness"].line("video hidden, relevance by share").score.rows == 1
     assert told
+
+
+def test_likeness_is_told_by_projection(model: Model, tmp_path: Path) -> None:
+    told = likeness(inside_of(model))
+    cosine = told["cosine of two heads' B (copies 1, strangers 0)"].split(", ")
+    assert [one.partition(" ")[0] for one in cosine] == ["q", "k", "v", "o", "gate", "up", "down"]
+    assert all(abs(float(one.partition(" ")[2])) < 0.5 for one in cosine)  # random matrices
+    one = load(write_tiny(tmp_path / "one", heads=1), device="cpu")
+    assert likeness(inside_of(one)) == {}
 
 
 def test_a_model_without_heads_is_refused(tmp_path: Path) -> None:

@@ -237,6 +237,22 @@ def test_how_the_routers_choose():
     assert "How the routers choose" not in heads_page(*findings(heads=1))
 
 
+def test_the_waveform_stands_above_the_shares():
+    loudness = [0.0, 1.0, 0.5, 0.0]
+    plain, below = (
+        ElementTree.fromstring(seconds_chart([[0.2, 0.8], [0.5, 0.5]], "t", (0, 2), wave)) for wave in ((), loudness)
+    )
+    assert plain.find(f"{SVG}polygon") is None
+    points = [tuple(map(float, point.split(","))) for point in below.find(f"{SVG}polygon").get("points").split()]
+    heights = [points[at][1] for at in range(4)]
+    assert heights[1] < heights[2] < heights[0] == heights[3]
+    wave_ends = max(y for _, y in points)
+    assert all(float(dot.get("cy")) > wave_ends for dot in below.iter(f"{SVG}circle"))
+    across = [float(dot.get("cx")) for dot in below.iter(f"{SVG}circle")][:2]
+    assert across == [pytest.approx(np.mean([points[at][0] for at in pair])) for pair in ((0, 1), (2, 3))]
+    assert "below the waveform" in heads_page(*findings())
+
+
 def test_every_text_of_a_stranger_is_escaped():
     html = heads_page(*findings(text=EVIL))
     tags = parsed(html)

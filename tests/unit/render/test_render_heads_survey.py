@@ -95,6 +95,36 @@ def test_a_long_list_is_cut_and_says_so():
     assert "and 1 more: see heads.jsonl" in survey_page(findings(rows=ROWS + 1, tasks=("ave",)))
 
 
+BY_ROUTER = {
+    "bits": BAR,
+    "most": 1.0,
+    "chance": 0.1,
+    "p": 0.01,
+    "best": 0.8,
+    "layers": [0],
+    "projections": ["q_proj", "up_proj"],
+    "each": [[0.8, None]],
+}
+
+
+def test_routers_one_by_one_and_even_shares():
+    document = findings()
+    statistics = document["statistics"]
+    even = [{"task": "avqa", "clips": 2, "heads": [BAR]}]
+    document["statistics"] = {**statistics, "by_router": {"all": BY_ROUTER}, "even_cost": even}
+    html = survey_page(document)
+    assert "router by router" in html and ">0.8000<" in html
+    assert html.count('<th class="number">shares all even</th>') == 1
+    cells = [
+        row.count("<td") for row in html.partition("shares all even")[2].partition("</table>")[0].split("<tr>")[1:]
+    ]
+    assert cells == [6, 6]  # a task without the figure has an empty cell, no shorter row
+    svg = dict(survey_figures(document))["routers-all.svg"]
+    (cell,) = ElementTree.fromstring(svg).findall(f"{SVG}rect")
+    assert cell.find(f"{SVG}title").text == "layer 0, q_proj, all: 0.800"
+    assert "router by router" not in survey_page(findings())  # data that an older version wrote
+
+
 def test_figures_are_svg():
     found = dict(survey_figures(findings()))
     assert set(found) == {*(f"scatter-heads-{pair}.svg" for pair in ("1-2", "1-3", "2-3")), "profiles.svg", "cost.svg"}
