@@ -30,6 +30,7 @@ WRITTEN = ("reasoning", "format", "answer")
 class HeadRow:
     """How the heads shared one answer.
 
+    `clip` names the answer's row and clip; several answers about one file have its `path` in common.
     `shares` maps a kind of token (`all`, `video`, `question`, `answer`, ...) to the heads' mean shares, sum 1.
     `cost` is how much less likely the model's own text becomes without each head, and at the end without all of them:
     natural logarithm of the probability a token, above 0 where the head helped. It is empty if nothing was silenced
@@ -51,6 +52,12 @@ class HeadRow:
     even_cost: float | None = None
     routers: tuple[str, ...] = ()
     by_router: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    path: str = ""
+
+    @property
+    def source(self) -> str:
+        """What answers about one clip have in common."""
+        return self.path or self.clip
 
     @property
     def heads(self) -> int:
@@ -95,6 +102,7 @@ def head_row(captured: Captured, *, ablate: bool = True) -> HeadRow:
         even_cost=even_cost,
         routers=captured.routes.routers,
         by_router=router_shares(captured.routes, (ALL, "written")),
+        path=str(captured.asked.request.clip),
     )
 
 

@@ -64,17 +64,17 @@ class Specialisation:
 
 def profiles(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> list[Profile]:
     """Each task's mean share of each head, at tokens of a kind."""
-    return mean_by_task([(row.clip, row.task, row.shares[kind]) for row in rows if kind in row.shares], seed)
+    return mean_by_task([(row.source, row.task, row.shares[kind]) for row in rows if kind in row.shares], seed)
 
 
 def costs(rows: Sequence[HeadRow], seed: int = 0) -> list[Profile]:
     """What each task's texts lose without each head and, last, without all: nats a token."""
-    return mean_by_task([(row.clip, row.task, row.cost) for row in rows if row.cost], seed)
+    return mean_by_task([(row.source, row.task, row.cost) for row in rows if row.cost], seed)
 
 
 def even_costs(rows: Sequence[HeadRow], seed: int = 0) -> list[Profile]:
     """What each task's texts lose, nats a token, when all heads count alike whatever the routers say: one value."""
-    return mean_by_task([(row.clip, row.task, [row.even_cost]) for row in rows if row.even_cost is not None], seed)
+    return mean_by_task([(row.source, row.task, [row.even_cost]) for row in rows if row.even_cost is not None], seed)
 
 
 def specialisation(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> Specialisation | None:
@@ -83,7 +83,7 @@ def specialisation(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 0) -> S
     tasks = {row.task for row in chosen}
     if len(tasks) < 2 or chosen[0].heads < 2:
         return None
-    table = TaskTable.of([(row.clip, row.task, row.shares[kind]) for row in chosen])
+    table = TaskTable.of([(row.source, row.task, row.shares[kind]) for row in chosen])
     bits = information(table.means())
     drawn = information(table.drawn(seed))
     dealt = information(dealt_tasks(chosen, np.array([row.shares[kind] for row in chosen], float), seed))
@@ -174,7 +174,7 @@ def dealt_tasks(rows: Sequence[HeadRow], values: Floats, seed: int, draws: int =
     tasks = np.array([names.index(row.task) for row in rows])
     by_clip: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
-        by_clip.setdefault(row.clip, []).append(number)
+        by_clip.setdefault(row.source, []).append(number)
     groups = [numbers for numbers in by_clip.values() if len(set(tasks[numbers])) > 1] or [list(range(len(rows)))]
     dealt = np.tile(tasks, (draws, 1))  # (D, R)
     for numbers in groups:
@@ -188,5 +188,5 @@ def by_task(rows: Sequence[HeadRow], kind: str = ALL) -> Mapping[str, Floats]:
     found: dict[str, dict[str, list[Sequence[float]]]] = {}
     for row in rows:
         if kind in row.shares:
-            found.setdefault(row.task, {}).setdefault(row.clip, []).append(row.shares[kind])
+            found.setdefault(row.task, {}).setdefault(row.source, []).append(row.shares[kind])
     return {task: np.array([np.mean(some, axis=0) for some in clips.values()]) for task, clips in found.items()}

@@ -56,7 +56,7 @@ def router_specialisation(rows: Sequence[HeadRow], kind: str = ALL, seed: int = 
     heads, routers = chosen[0].heads, chosen[0].routers
     shares = np.array([row.by_router[kind] for row in chosen], float)  # (N, R, H)
     flat = shares.reshape(len(chosen), -1)
-    table = TaskTable.of([(row.clip, row.task, values.tolist()) for row, values in zip(chosen, flat, strict=True)])
+    table = TaskTable.of([(row.source, row.task, values.tolist()) for row, values in zip(chosen, flat, strict=True)])
     each = _by_router(table.means(), heads)  # (R,)
     drawn = _by_router(table.drawn(seed, DRAWS), heads).mean(-1)  # (D,)
     dealt = _by_router(dealt_tasks(chosen, flat, seed, DRAWS), heads).mean(-1)

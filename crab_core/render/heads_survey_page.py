@@ -60,7 +60,7 @@ def _charts(document: Document) -> Iterator[tuple[str, str]]:
 
 def _head(document: Document, level: int = 1) -> list[str]:
     tasks = Counter(row["task"] for row in document["rows"])
-    clips = len({row["clip"] for row in document["rows"]})
+    clips = len({row.get("path") or row["clip"] for row in document["rows"]})
     told = ", ".join(f"{task} {count}" for task, count in tasks.items()) or "none"
     keys = [
         f'<span class="key" style="background:{colour(head)}"></span>head {head + 1}'
@@ -151,12 +151,13 @@ def _cost(document: Document) -> list[str]:
             "and 95 % interval. Around 0, the head had no part in the answers, whatever its share. With all shares "
             "even the heads stay and the routers' choice goes: what is lost then is what routing is worth."
         ),
-        table(columns, rows, numbers=range(1, len(columns))),
+        table(columns, rows),
     ]
 
 
 def _bar(bar: Document) -> str:
-    return f"{bar['value']:+.3f} ({bar['low']:+.3f} to {bar['high']:+.3f})"
+    """May be broken before the interval only: there are many columns."""
+    return f"{bar['value']:+.3f} ({bar['low']:+.3f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{bar['high']:+.3f})"
 
 
 def _failures(document: Document) -> list[str]:

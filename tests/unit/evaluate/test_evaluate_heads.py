@@ -101,6 +101,19 @@ def test_many_answers_about_one_clip_do_not_make_the_interval_narrow():
     assert (many.heads[0].low, many.heads[0].high) == pytest.approx((one.heads[0].low, one.heads[0].high))
 
 
+def test_answers_with_names_of_their_own_about_one_file_stand_together():
+    """As the rows of a table have them: `a.mp4` and `a.mp4#2`."""
+    rows = [
+        replace(row(f"{clip}.mp4{more}", task, shares), path=f"/clips/{clip}.mp4")
+        for clip in range(4)
+        for more, (task, shares) in zip(("", "#2"), OWN.items(), strict=True)
+    ]
+    assert [one.clips for one in profiles(rows)] == [4, 4]
+    together = [replace(one, clip=one.clip.removesuffix("#2"), path="") for one in rows]
+    assert specialisation(rows) == specialisation(together)
+    assert {task: len(points) for task, points in by_task([*rows, *rows]).items()} == {"ave": 4, "avqa": 4}
+
+
 def test_costs_have_one_more_column_for_no_head_and_leave_out_rows_without():
     rows = [row("a", "ave", (0.5, 0.5), (0.1, 0.2, 0.9)), row("b", "ave", (0.5, 0.5))]
     (found,) = costs(rows)
