@@ -77,6 +77,7 @@ def infer_many(
     from crab_core.batch.record import model_hash, write_run
     from crab_core.batch.run import Run, Settings
     from crab_core.registry import ENGINES, TASKS, lookup
+    from crab_core.weights.folder import read_header
 
     if output.stats:
         raise UsageError(f"--stats is for one clip, got '{source}'", hint="Measure many with: crab bench")
@@ -107,6 +108,8 @@ def infer_many(
         finally:
             write_run(out, arguments, spec.model, run.summary)
             _sum_up(run.summary, out, output)
+            if note := read_header(spec.model).note:  # of the model, which rows hold too
+                output.note(note)
     if run.summary.exit_code:
         raise typer.Exit(run.summary.exit_code)
 

@@ -76,6 +76,13 @@ MASKERS: Mapping[str, Entry] = {
 }
 
 
+DATA_SETS: Mapping[str, str] = {  # which task is trained and scored on it, for those who ask for the set by name
+    **dict.fromkeys(("meld", "mer24", "mer2024", "cremad", "crema-d", "mafw", "dfew"), "emotion"),
+    **dict.fromkeys(("ks", "kinetics-sounds", "ucf", "ucf101"), "action"),
+    **{"avqa-thu": "avqa-options", "music-avqa": "avqa", "llp": "avvp", "unav100": "unav", "unav-100": "unav"},
+}
+
+
 def lookup(table: Mapping[str, Entry], name: str, *, kind: str) -> Entry:
     """The entry of that name; raises UsageError with the nearest name or the list of all."""
     if name in table:
@@ -84,6 +91,9 @@ def lookup(table: Mapping[str, Entry], name: str, *, kind: str) -> Entry:
 
 
 def suggest(name: str, names: list[str], *, kind: str) -> str:
-    """`Did you mean 'avqa'?` if a name is near, else the list of all names."""
+    """`Did you mean 'avqa'?` if a name is near, else the list of all names; for a data set its task."""
+    asked = DATA_SETS.get(name.lower().replace("_", "-")) if kind == "task" else None
+    if asked in names:
+        return f"That is a data set of task '{asked}'."
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     return f"Did you mean '{near[0]}'?" if near else f"Every {kind}: {', '.join(names)}."

@@ -93,8 +93,9 @@ def _check_choices(request: Request, task: Task) -> None:
             hint=f"Name both: crab infer {quote(str(request.clip))} --task {task.name} --choice FILE --choice FILE",
         )
     if count < CANDIDATES or not all(one.strip() for one in request.choices):
+        given = ", ".join(f"'{one}'" for one in request.choices) or "none"
         raise UsageError(
-            f"task '{task.name}' chooses among at least {CANDIDATES} answers, got {list(request.choices)}",
+            f"task '{task.name}' chooses among at least {CANDIDATES} answers, got {given}",
             hint="Name each: --choice dog --choice cat",
         )
 

@@ -152,9 +152,10 @@ def places_task(header: Header, task: Task) -> Task:
     if is_plus(header.profile) and task.name != "avss":
         return task
     if task.name not in SOUNDING:
+        told = "crab segment CLIP" if is_plus(header.profile) else "crab segment CLIP --masks sam2"
         raise ModelError(
             f"model '{header.name}' tells no boxes for task '{task.name}' that SAM 2 could draw masks of",
-            hint="Leave --masks out, or ask what sounds: crab segment CLIP --masks sam2",
+            hint=f"Ask what sounds: {told}, or choose another --model.",
         )
     return placing_task(header)
 

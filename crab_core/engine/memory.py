@@ -83,15 +83,15 @@ def totals_of(folder: Path, header: Header) -> dict[str, int]:
 
     family = FAMILIES[header.family].load() if header.family in FAMILIES else None
     packed = header.quantized != "none"
-    kinds = ("float32 bfloat16" if packed else "float32 bfloat16 bfloat16,8bit bfloat16,4bit").split()
+    kinds = ("float32", "bfloat16") if packed else ("float32", "bfloat16", "bfloat16 8bit", "bfloat16 4bit")
     totals = {}
     for kind in kinds:
-        dtype, _, bits = kind.partition(",")
+        dtype, _, bits = kind.partition(" ")
         precision = Precision("cuda", dtype, bits or header.quantized)
         totals[kind] = needs_of(folder, precision, family).total
         if header.parts:
             masker = masker_for(header, folder, "sam2", None, precision)
-            totals[f"{kind}, masks"] = needs_of(folder, precision, family, masker=masker).total
+            totals[f"{kind} with masks"] = needs_of(folder, precision, family, masker=masker).total
     return totals
 
 

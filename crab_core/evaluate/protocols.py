@@ -64,8 +64,12 @@ class Scored:
 
     @property
     def is_placed(self) -> bool:
-        """True if masks were drawn from places in texts: then what texts could not be read is told."""
-        return any(one.has_place for one in self.told)
+        """True if masks were drawn from places in texts: then what texts could not be read is told.
+
+        A model that tells places and fails at all of them is one whose texts are lost and that has no mask at all.
+        """
+        is_all_lost = any(one.is_lost for one in self.told) and not any(row.told for row in self.rows)
+        return any(one.has_place for one in self.told) or is_all_lost
 
     def tables(self) -> tuple[Table, ...]:
         """The task's tables, with a paper's numbers unless clips were generated; raises UsageError without a row."""
@@ -225,6 +229,8 @@ def _failed(scored: Scored) -> Sequence[masks.MaskRow]:
 def _left_out(scored: Scored, numbers: Sequence[int], name: str) -> tuple[Line, ...]:
     """What Crab+'s published scorer gives: the mean over the samples whose texts it can read."""
     kept = [scored.rows[number] for number in numbers if scored.told[number].is_kept] if scored.is_placed else []
+    if scored.is_placed and numbers and not kept:
+        scored.notes.append("Crab+'s published scorer leaves all of them out: no score with unread texts left out")
     metrics: Metrics = {
         f"{name}, unread left out (Crab+)": partial(masks.mean_iou, strict=True),
         "F at 0.5, unread left out (Crab+)": masks.binary_f,

@@ -18,6 +18,7 @@ from crab_core.evaluate.predictions import Prediction, Source, check_found, of_r
 from crab_core.evaluate.protocols import Scored
 from crab_core.evaluate.report import Report
 from crab_core.progress import Listener, Note, Progress, ignore
+from crab_core.registry import suggest
 from crab_core.types import Request, Result
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def evaluate(
 def check_task(task: str) -> None:
     """Raises UsageError for a task without a scorer."""
     if task not in EVAL_TASKS:
-        raise UsageError(f"task '{task}' has no scores", hint=f"Tasks with scores: {', '.join(EVAL_TASKS)}.")
+        raise UsageError(f"task '{task}' has no scores", hint=suggest(task, list(EVAL_TASKS), kind="task"))
 
 
 def _asks(task: str, data: Path, root: Path, split: str) -> Iterator[Ask]:

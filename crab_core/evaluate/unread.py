@@ -23,11 +23,15 @@ _AT = re.compile(r"^\[(\d+(?:\.\d+)?) s\] ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is known of the text behind a mask: if it tells a place, if we can read it, if the published scorer can."""
+    """What is known of the text behind a mask: if it tells a place, if we can read it, if the published scorer can.
+
+    `is_lost` is a text that says something, and neither a place nor that there is nothing.
+    """
 
     has_place: bool = False
     is_read: bool = True
     is_kept: bool = True
+    is_lost: bool = False
 
 
 def told_by(task: str, text: str, time_s: float) -> Told:
@@ -38,7 +42,7 @@ def told_by(task: str, text: str, time_s: float) -> Told:
     reading = TASKS[task].load().read(said, Canvas(10.0, size=(SIDE, SIDE), model_size=(SIDE, SIDE)))
     is_empty = reading.answer is not None and is_nothing(reading.answer.text)
     placed = bool(reading.boxes or reading.points)
-    return Told(placed, placed or is_empty, is_kept(task, said))
+    return Told(placed, placed or is_empty, is_kept(task, said), not (placed or is_empty))
 
 
 def at_time(text: str, time_s: float) -> str:

@@ -141,7 +141,7 @@ def _told(said: str, label: str) -> Reading:
     label = " ".join(label.split()).strip(" .,;")
     if not label:
         told = _TOKENS.sub(" ", said).strip() if said else ""
-        problem = "the text names nothing" if said else "the model wrote nothing"
+        problem = "the text names no object" if said else "the model wrote nothing"
         return Reading(Answer(told), problems=(problem,))
     return Reading(Answer(NOTHING if is_nothing(label) else _once(label)))
 

@@ -49,6 +49,9 @@ def test_a_long_clip_has_dense_events(infer: Crab, tmp_path: Path) -> None:
         (("What?", "--task", "avqa-options", "--choice", "dog"), "chooses among at least 2 answers"),
         (("--task", "avcap", "--choice", "dog"), "has nothing to choose from"),
         (("--task", "emotoin"), "no task is called 'emotoin'"),
+        (("--task", "meld"), "That is a data set of task 'emotion'"),
+        (("--task", "AVQA_THU"), "That is a data set of task 'avqa-options'"),
+        (("--task", "ks"), "That is a data set of task 'action'"),
     ],
 )
 def test_wrong_choices_are_refused_before_loading(

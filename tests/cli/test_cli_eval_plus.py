@@ -93,6 +93,18 @@ def test_a_text_without_a_place_is_wrong_and_the_published_protocol_stands_apart
     assert "1 of 3 texts tell no place that can be read and count as wrong" in found
 
 
+def test_a_model_whose_texts_all_fail_is_told_so(score: Score) -> None:
+    rle = Mask.of("", 0.0, np.ones((SIDE, SIDE), bool)).to_rle()
+    empty = Mask.of("", 0.0, np.zeros((SIDE, SIDE), bool)).to_rle()
+    frames = [{"time_s": 0, "masks": [{"rle": rle}]}]
+    data = [{"file": f"{n}.jpg", "size": [SIDE, SIDE], "frames": frames} for n in range(2)]
+    told = [{"id": f"{n}.jpg", "raw_text": "I see a dog.", "masks": [{"time_s": 0, "rle": empty}]} for n in range(2)]
+    found = score("s4", data, told)
+    assert found["mIoU"] == 0.0 and "mIoU, unread left out (Crab+)" not in found
+    assert "2 of 2 texts tell no place that can be read and count as wrong" in found
+    assert any("published scorer leaves all of them out" in note for note in found)
+
+
 def test_an_unread_text_is_wrong_where_there_is_nothing_too(score: Score) -> None:
     expressions = [{"id": f"e{n}", "text": f"thing {n}", "time_s": 0, "mask": None} for n in range(2)]
     pixels = np.ones((SIDE, SIDE), bool)

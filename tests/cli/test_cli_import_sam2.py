@@ -143,7 +143,7 @@ def test_memory_counts_it_where_masks_are_asked_for(crab: Crab, model: Path, cli
         said = crab(*asked)
         assert (said.code, ", SAM 2 " in said.err) == (5, True), said.err
     facts = json.loads(crab("models", "info", model, "--json").out)["needs_gib"]
-    assert facts["float32, masks"] > facts["float32"] > facts["bfloat16"] > facts["bfloat16,4bit"]
+    assert facts["float32 with masks"] > facts["float32"] > facts["bfloat16"] > facts["bfloat16 4bit"]
 
 
 def test_a_packed_folder_keeps_it(crab: Crab, model: Path, clip: Path, tmp_path: Path) -> None:

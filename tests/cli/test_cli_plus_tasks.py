@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_family import write_clip
-from tiny_plus import write_plus
+from tiny_plus import RANDOM, write_plus
 from tiny_sam2 import write_sam2
 
 
@@ -43,6 +43,14 @@ def test_a_task_of_crab_plus_runs(crab: Callable[..., Any], files: dict[str, Pat
     document = json.loads(said.out)
     assert document["task"] == words[words.index("--task") + 1] and document["raw_text"].strip()
     assert document["answer"] is not None
+
+
+def test_many_clips_are_told_once_that_the_weights_are_random(
+    crab: Callable[..., Any], files: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ("infer", files["clip"].parent, "--glob", "*.mp4", "--task", "emotion", "--model", files["model"])
+    said = crab(*words, "--max-new-tokens", "2", "-o", tmp_path / "out")
+    assert said.code == 0 and said.err.count(RANDOM) == 1, said.err
 
 
 def test_masks_of_crab_plus_are_drawn_by_sam2(crab: Callable[..., Any], files: dict[str, Path]) -> None:

@@ -88,6 +88,7 @@ def test_eval_draws_too(crab: Crab, plus: Path, sam2: Path, clip: Path, tmp_path
         (("--task", "s4", "--sam2", "nowhere"), 4, "no folder 'nowhere' with SAM 2"),
         (("--task", "s4", "--masks", "own"), 4, "tells boxes and points and draws no masks of its own"),
         (("--semantic", "--masks", "sam2"), 4, "tells no boxes for task 'avss'"),
+        (("--semantic", "--sam2", "x"), 4, "Ask what sounds: crab segment CLIP, or choose another --model."),
         (("--task", "s4", "--masks", "own", "--sam2", "x"), 2, "is not used with --masks own"),
         (("--task", "s4", "--track", "0"), 2, "--track must be above 0"),
         (("--task", "s4", "--track", "nan"), 2, "--track must be above 0"),

@@ -180,4 +180,4 @@ def test_clips_without_sound_or_picture_are_refused(segment, tmp_path: Path) -> 
 def test_an_answer_that_names_nothing_is_told(segment, clip: Path, drawing: FakeNetwork) -> None:
     drawing.says["ms3"] = "hm."
     said = segment(clip, "--at", "1")
-    assert said.code == 0 and "the text names nothing" in said.err
+    assert said.code == 0 and "the text names no object" in said.err
