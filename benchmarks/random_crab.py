@@ -28,7 +28,7 @@ from crab_core.weights.streaming import write_streamed
 
 ASSETS = Path(__file__).parents[1] / "crab_core" / "families" / "assets" / "mini"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-VOCABULARY = 32008  # of Llama 2 with the tokens that the release adds
+VOCABULARY = 32017  # of Llama 2 with the tokens that the release adds
 STD = 0.02
 TILE = 1 << 20  # random values that are drawn once and repeated
 
@@ -78,8 +78,8 @@ def write_random(folder: Path, *, tiny: bool = False, layers: int = 32, dtype: t
     config = config_of(tiny=tiny, layers=layers)
     with without_weights():
         shapes = {name: tuple(tensor.shape) for name, tensor in CrabModel(config).tensors().items()}
-    tile = torch.randn(TILE, generator=torch.Generator().manual_seed(0)) * STD
-    lazy = {name: _random(name, shape, dtype, tile) for name, shape in shapes.items()}
+    tile = random_tile()
+    lazy = {name: random_tensor(name, shape, dtype, tile) for name, shape in shapes.items()}
     files = sharded({name: one for name, one in lazy.items() if _is_of_llm(name)}, "llm")
     files["adapters.safetensors"] = {name: one for name, one in lazy.items() if not _is_of_llm(name)}
     header = Header(
@@ -98,7 +98,12 @@ def _is_of_llm(name: str) -> bool:
     return name.startswith("llm.") and ".ilora_" not in name
 
 
-def _random(name: str, shape: tuple[int, ...], dtype: torch.dtype, tile: torch.Tensor) -> LazyTensor:
+def random_tile() -> torch.Tensor:
+    """The values (TILE,) that every tensor repeats."""
+    return torch.randn(TILE, generator=torch.Generator().manual_seed(0)) * STD
+
+
+def random_tensor(name: str, shape: tuple[int, ...], dtype: torch.dtype, tile: torch.Tensor) -> LazyTensor:
     """A tensor of the tile's values again and again; ones where a norm scales."""
 
     def read() -> torch.Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from crab_core.weights.streaming import check_place, write_streamed
 if TYPE_CHECKING:
     from crab_core.families._base import Precision
 
+PACKED_BYTES = {"4bit": 1 / 2 + 1 / 64 + 4 / (64 * 256), "8bit": 1.001}  # of a weight, with its scales
 Check = Callable[[Mapping[str, torch.Tensor]], None]
 
 
@@ -45,7 +46,8 @@ def load_quantized(model: StoredModule, folder: Path, header: Header, precision:
     model.check_shapes(shapes, str(folder))
     dtype = getattr(torch, precision.dtype)
     weights = {f"{name}.weight" for name in places}
-    model.take_tensors({name: _read(found[name], dtype) for name in shapes if name not in weights})
+    others = [name for name in shapes if name not in weights]
+    model.take_tensors({name: _read(found[name], dtype, precision.device) for name in others})
     for name, place in places.items():
         stats = {one: found[one].read() for one in stats_names(name, kind)} if header.quantized != "none" else None
         place.put(_packed(place, kind, dtype, precision.device, found[f"{name}.weight"], stats))
@@ -65,19 +67,47 @@ def quantize_folder(model: StoredModule, folder: Path, kind: str, out: Path, on_
     shapes = {name: lazy.shape for tensors in stored.values() for name, lazy in tensors.items()}
     model.check_shapes(shapes, str(folder))
     places = _places(model)
-    files: dict[str, dict[str, LazyTensor]] = {file: {} for file in stored}
-    done = 0
-    for file, tensors in stored.items():
-        for name, lazy in tensors.items():
-            place = places.get(name.removesuffix(".weight"))
-            if place is None:
-                files[file][name] = lazy
-                continue
-            files[file] |= _packed_lazily(name.removesuffix(".weight"), place, kind, lazy)
-            done += 1
-            on_progress(Progress("quantize", done, len(places), "layers"))
+    files = _PackedFiles(stored, places, kind, on_progress)
     others = {name: folder / name for name in header.files if name not in stored}
-    return write_streamed(out, dataclasses.replace(header, quantized=kind), files, {}, on_progress, copies=others)
+    written = dataclasses.replace(header, quantized=kind)
+    expected = files.expected_bytes()
+    return write_streamed(out, written, files, {}, on_progress, copies=others, expected_bytes=expected)
+
+
+class _PackedFiles(Mapping[str, Mapping[str, LazyTensor]]):
+    """Files of tensors by name; the linears of one are packed when it is asked for, so that memory holds one file's."""
+
+    def __init__(
+        self, stored: Mapping[str, Mapping[str, LazyTensor]], places: Mapping[str, Place], kind: str, listener: Listener
+    ) -> None:
+        self._stored, self._places, self._kind, self._listener = stored, places, kind, listener
+        self._done = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, file: str) -> Mapping[str, LazyTensor]:
+        made: dict[str, LazyTensor] = {}
+        for name, lazy in self._stored[file].items():
+            path = name.removesuffix(".weight")
+            if path not in self._places:
+                made[name] = lazy
+                continue
+            made |= _packed_lazily(path, self._places[path], self._kind, lazy)
+            self._done += 1
+            self._listener(Progress("quantize", self._done, len(self._places), "layers"))
+        return made
+
+    def expected_bytes(self) -> int:
+        """About what all files will take, without packing anything."""
+        share = PACKED_BYTES[self._kind]
+        tensors = [(name, lazy) for found in self._stored.values() for name, lazy in found.items()]
+        packed_ones = {name for name, _ in tensors if name.removesuffix(".weight") in self._places}
+        each = (math.prod(lazy.shape) * share if name in packed_ones else lazy.bytes for name, lazy in tensors)
+        return math.ceil(sum(each))
 
 
 def _kind(folder: Path, header: Header, precision: Precision) -> str:
@@ -114,9 +144,10 @@ def _unpacked_shapes(
     return shapes
 
 
-def _read(lazy: LazyTensor, dtype: torch.dtype) -> torch.Tensor:
+def _read(lazy: LazyTensor, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """The tensor where it is needed: the machine's memory does not hold all that goes to a GPU."""
     tensor = lazy.read()
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
 
 def _packed(

@@ -15,6 +15,7 @@ from torch import nn
 
 from crab_core.errors import UsageError
 from crab_core.optional import need
+from crab_core.weights.nf4 import packed_nf4
 
 KINDS = ("4bit", "8bit")
 PACKED_ROWS, PACKED_COLUMNS = 32, 64  # blocks of bitsandbytes' packed layout
@@ -128,10 +129,14 @@ def _four_bit(
     # whatever was asked for, and only for some sizes.
     fits = linear.out_features % PACKED_ROWS == 0 and linear.in_features % PACKED_COLUMNS == 0
     made.support_avx512bf16_for_cpu &= compute_dtype == torch.bfloat16 and fits
+    options = {"requires_grad": False, "compress_statistics": True, "quant_type": "nf4", "module": made}
+    if stats is None and device == "cpu":
+        data, state = packed_nf4(weight)
+        made.weight = layers.Params4bit(data, quant_state=state, bnb_quantized=True, **options)
+        made.quant_state = state
+        return made
     if stats is None:
-        made.weight = layers.Params4bit(
-            weight.float(), requires_grad=False, compress_statistics=True, quant_type="nf4", module=made
-        )
+        made.weight = layers.Params4bit(weight.to(device).float(), **options)
         return made
     own = {name.rpartition("weight.")[2]: tensor for name, tensor in stats.items()}
     made.weight = layers.Params4bit.from_prequantized(weight, own, requires_grad=False, device=device, module=made)

@@ -11,7 +11,7 @@ import json
 import shutil
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from crab_core.errors import ModelError, ResourceError, UsageError
@@ -32,15 +32,21 @@ def write_streamed(
     on_progress: Listener = ignore,
     *,
     copies: Mapping[str, Path] | None = None,
+    expected_bytes: int | None = None,
 ) -> Header:
     """Writes a model folder whose safetensors files are `files`, with `extra` files; gives the header with its hashes.
+
+    A mapping that makes a file's tensors when it is asked for them is asked once for each, and nothing of it is kept;
+    `expected_bytes` is then what the tensors will take, which else is added up from them.
 
     `copies` are files that are taken over byte by byte, by the name that they get, such as `sam2/config.json`. An older
     model folder of that name is replaced when the new one is complete. Raises UsageError if the place is taken by
     something else, ResourceError if the disk is too small, ModelError if a source is damaged.
     """
     check_place(folder)
-    needed = sum(t.bytes for tensors in files.values() for t in tensors.values()) + sum(map(len, extra.values()))
+    if expected_bytes is None:
+        expected_bytes = sum(t.bytes for tensors in files.values() for t in tensors.values())
+    needed = expected_bytes + sum(map(len, extra.values()))
     copies = copies or {}
     try:
         needed += sum(path.stat().st_size for path in copies.values())
@@ -92,8 +98,8 @@ def _written(
         (folder / name).write_bytes(data)
         facts[name] = FileFact(hashlib.sha256(data).hexdigest(), len(data))
         meter.add(len(data), name)
-    for name, tensors in files.items():
-        facts[name] = _write_safetensors(folder / name, tensors, meter)
+    for name in files:  # no variable keeps the tensors of a file while those of the next are made
+        facts[name] = write_safetensors(folder / name, files[name], meter.add)
     return facts
 
 
@@ -110,8 +116,14 @@ def _copied(source: Path, path: Path, meter: _Meter) -> FileFact:
     return FileFact(digest.hexdigest(), size)
 
 
-def _write_safetensors(path: Path, tensors: Mapping[str, LazyTensor], meter: _Meter) -> FileFact:
-    """One file in the safetensors format: the length of a JSON header, the header, the tensors' bytes."""
+def write_safetensors(
+    path: Path, tensors: Mapping[str, LazyTensor], on_bytes: Callable[[int, str], None] = lambda count, name: None
+) -> FileFact:
+    """Writes one file in the safetensors format: the length of a JSON header, the header, the tensors' bytes.
+
+    `on_bytes` hears the count and the file's name after each tensor. Raises ModelError if a tensor is not what it was
+    announced as, OSError for what the disk does not take.
+    """
     head = _header(tensors)
     digest, size = hashlib.sha256(head), len(head)
     with path.open("wb") as file:
@@ -123,7 +135,7 @@ def _write_safetensors(path: Path, tensors: Mapping[str, LazyTensor], meter: _Me
                 file.write(part)
                 digest.update(part)
             size += len(data)
-            meter.add(len(data), path.name)
+            on_bytes(len(data), path.name)
     return FileFact(digest.hexdigest(), size)
 
 
