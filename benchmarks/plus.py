@@ -113,7 +113,7 @@ def random_model(size: str, device: str, dtype: torch.dtype, kind: str) -> PlusM
             drawn = torch.randn(parameter.shape, device=device, dtype=dtype) * 0.02
             setattr(module, name, nn.Parameter(drawn, requires_grad=False))
         if module in places:
-            made = packed(module, kind, dtype, device, module.weight.float().cpu())
+            made = packed(module, kind, dtype, device, module.weight)
             module.weight = None
             places[module].put(made)
     return model.to(device).eval()

@@ -16,7 +16,7 @@ from crab_core.families._base import Choice, Needs, Precision
 from crab_core.families.crab_network import CrabNetwork
 from crab_core.families.crab_text import Chat
 from crab_core.families.loading import fill
-from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab import UNBUILDABLE, CrabModel
 from crab_core.nn.crab_config import CrabConfig
 from crab_core.nn.stored import without_weights
 from crab_core.progress import Listener, ignore
@@ -95,12 +95,13 @@ def _empty_model(config: CrabConfig, folder: Path) -> CrabModel:
     try:
         with without_weights():
             return CrabModel(config)
-    except (ValueError, TypeError, ArithmeticError, RuntimeError) as err:  # what an encoder or the LLM cannot take
+    except UNBUILDABLE as err:
         raise _no_network(folder, err) from err
 
 
 def _no_network(folder: Path, err: Exception) -> ModelError:
-    told = f"the header in '{folder}' describes no Crab network: {err}"
+    why = f"{err} is not known" if isinstance(err, KeyError) else str(err)
+    told = f"the header in '{folder}' describes no Crab network: {why}"
     return ModelError(told, hint="Fetch or convert the model again.")
 
 

@@ -22,7 +22,7 @@ from crab_core.families.importing import check_names, sharded, sizes_of
 from crab_core.families.sam2_part import LICENCE as SAM2_LICENCE
 from crab_core.families.sam2_part import sam2_part
 from crab_core.nn.capability import CAPABILITIES
-from crab_core.nn.crab import CrabModel
+from crab_core.nn.crab import UNBUILDABLE, CrabModel
 from crab_core.nn.ilora import from_published
 from crab_core.nn.stored import without_weights
 from crab_core.progress import Listener, Note, ignore
@@ -62,13 +62,15 @@ def import_crab(release: Release, choices: Choices, out: Path, on_progress: List
     opened = open_release(release, from_published)
     try:
         config = config_for(opened, choices.mask_layers, choices.alpha, _variant(choices))
-    except ValueError as err:
-        raise ModelError(f"the files do not make one network: {err}", hint="Fetch the files again.") from err
+        with without_weights():
+            model = CrabModel(config)
+    except UNBUILDABLE as err:
+        why = f"{err} is not known" if isinstance(err, KeyError) else str(err)
+        raise ModelError(f"the files do not make one network: {why}", hint="Fetch the files again.") from err
     vocabulary = opened.tensors["llm"]["llm.model.embed_tokens.weight"].shape[0]
     tokens = tokenizer_files(release.tokenizer or release.llm, vocabulary)
     files = _files(opened, config, filler, on_progress)
-    with without_weights():
-        check_names(files, CrabModel(config), release.finetune)
+    check_names(files, model, release.finetune)
     header = Header(
         name=choices.name,
         family="crab",

@@ -54,6 +54,8 @@ def config_for(opened: Opened, mask_layers: tuple[int, int], alpha: float, posit
         )
     except KeyError as err:
         raise ValueError(f"the tensor or key {err} is lacking") from err
+    except TypeError as err:
+        raise ValueError(f"a config.json has no number where one belongs: {err}") from err
 
 
 def _llm(tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Any]:

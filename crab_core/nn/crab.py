@@ -40,6 +40,7 @@ AUDIO_ENCODERS: Mapping[str, str] = {
 }
 LLM_OLD_KEYS = ("rope_theta", "rope_scaling", "torch_dtype", "model_type")  # which transformers still reads
 TAG_STD = 0.02
+UNBUILDABLE = (ValueError, TypeError, ArithmeticError, RuntimeError, KeyError)  # of numbers that make no network
 
 
 class CrabModel(StoredModule):

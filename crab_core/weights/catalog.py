@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from crab_core.weights.spec import ModelSpec, RemoteFile, Source
 
 PUBLISHER = "see its publisher"
-UNCHECKED = "names and sizes of its files were not compared with the repository"
+# not compared with the repositories themselves: what others say of their files
+LLAMA_FILES = "file names and sizes as others list them; they agree with the network's shapes"
+QWEN_FILES = "file names as others list them; sizes unknown"
 
 _BEATS = "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2"
 
@@ -18,6 +20,8 @@ def _crab(role: str, gigabytes: float, *other: str, optional: bool = False) -> S
     return Source(repository, PUBLISHER, (file,), role, optional=optional)
 
 
+# The shards' names stand in github.com/Sreyan88/GAMA/issues/1; a public copy's are of 9 976 570 520 and 3 500 296 424
+# bytes, 36 KB more than the 291 tensors have in float16: their headers.
 _LLAMA = Source(
     "meta-llama/Llama-2-7b-chat-hf",
     "Llama 2 Community License",
@@ -32,7 +36,7 @@ _LLAMA = Source(
     role="llm",
     whole=True,
     gated=True,
-    note=UNCHECKED,
+    note=LLAMA_FILES,
 )
 _CLIP = Source(
     "openai/clip-vit-large-patch14",
@@ -58,6 +62,7 @@ _BEATS_COPY = Source(
     role="beats",
     note="copies by others: the links at github.com/microsoft/unilm/tree/master/beats are dead",
 )
+# Several public programs ask the repository for these names; its index says which shards there are.
 _QWEN = Source(
     "Qwen/Qwen2.5-Omni-7B",
     "Apache-2.0",
@@ -71,7 +76,7 @@ _QWEN = Source(
     ),
     role="base",
     whole=True,
-    note=UNCHECKED,
+    note=QWEN_FILES,
 )
 _SAM2 = Source(
     "facebook/sam2.1-hiera-large",

@@ -97,7 +97,7 @@ def open_release(release: Release, stack: Callable[[Mapping[str, torch.Tensor]],
         renamed, unused = _renamed(found, role, _where(release, role))
         tensors[role] = stacked(renamed, stack)
         left_out[role] = tuple(sorted(unused))
-        _check_role(role, tensors[role], _where(release, role))
+        _check_role(role, tensors[role], found, _where(release, role))
     return Opened(
         tensors=tensors,
         llm_config=llm_config,
@@ -145,9 +145,7 @@ def stacked(
         if match:
             heads.setdefault(match["layer"], {})[name] = lazy
             continue
-        for published, ours in ADAPTER.items():
-            name = name.replace(published, ours)
-        stacked[name] = lazy
+        stacked[_adapter_name(name)] = lazy
     for layer, found in heads.items():
         name = f"{layer}.ilora_B.weight"
         first = next(iter(found.values()))
@@ -160,10 +158,23 @@ def stacked(
     return stacked
 
 
-def _check_role(role: str, names: Iterable[str], where: Path) -> None:
+def _check_role(role: str, names: Iterable[str], published: Iterable[str], where: Path) -> None:
+    """Raises ModelError if a file lacks what its role needs; the hint names the role that its published names fit."""
     lacking = sorted(set(SIGNS[role]) - set(names))
     if not lacking:
         return
-    fits = [other for other, signs in SIGNS.items() if set(signs) <= set(names)]
+    fits = [other for other, signs in SIGNS.items() if set(signs) <= {_ours(key, other) for key in published}]
     hint = f"It looks like the file for --{fits[0]}." if fits else f"Give the publisher's own file to --{role}."
     raise ModelError(f"'{where}' cannot be the --{role} of Crab: it lacks '{lacking[0]}'", hint=hint)
+
+
+def _ours(key: str, role: str) -> str | None:
+    """Our name of a published tensor as a file of that role, its adapter's parts too."""
+    name = _name(key, role)
+    return None if name is None else _adapter_name(name)
+
+
+def _adapter_name(name: str) -> str:
+    for published, ours in ADAPTER.items():
+        name = name.replace(published, ours)
+    return name
