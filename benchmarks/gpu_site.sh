@@ -13,7 +13,7 @@ platforms=""
 for version in 2_28 2_27 2_24 2_17; do platforms="$platforms --platform manylinux_${version}_x86_64"; done
 # shellcheck disable=SC2086  # several words on purpose
 python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $platforms \
-    -d "$work/wheels" av bitsandbytes pycocotools
+    -c constraints.txt -d "$work/wheels" av bitsandbytes pycocotools
 for wheel in "$work"/wheels/*.whl; do python3 -m zipfile -e "$wheel" "$work/site"; done
 find "$work/site" -name 'libbitsandbytes_*.so' ! -name '*cuda130*' ! -name '*_cpu.so' -delete
 find "$work/site" -name '*.so*' -exec strip --strip-unneeded {} + 2>/dev/null || true

@@ -2,6 +2,7 @@
 
     python benchmarks/random_crab.py crab-random                    # 32 layers, bfloat16, about 15 GB
     python benchmarks/random_crab.py crab-tiny --tiny               # a few MB, to try the scripts
+    python benchmarks/random_crab.py crab-4bit --packed             # the LLM in 4 bits, about 6 GB
 
 The weights are written one tensor at a time. The tokenizer is the embedded model's: what is written is no text.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from crab_core.families.importing import sharded
 from crab_core.nn.crab import CrabModel
@@ -24,6 +26,7 @@ from crab_core.nn.stored import without_weights
 from crab_core.registry import TASKS
 from crab_core.weights.folder import Header
 from crab_core.weights.lazy import LazyTensor
+from crab_core.weights.quantize import linears, packed, packed_tensors
 from crab_core.weights.streaming import write_streamed
 
 ASSETS = Path(__file__).parents[1] / "crab_core" / "families" / "assets" / "mini"
@@ -67,19 +70,29 @@ def config_of(*, tiny: bool, layers: int) -> CrabConfig:
             "llm": llm,
             "ilora": {"heads": 3, "rank": 8, "alpha": 16.0},
             "media": {"wide_window_tasks": ["avqa"]},
-            "mask": {"decoder": decoder},
+            "mask": {"decoder": decoder, "capabilities": ["avs", "avss"]},
             "system": "You are a helpful assistant.",
         }
     )
 
 
-def write_random(folder: Path, *, tiny: bool = False, layers: int = 32, dtype: torch.dtype = torch.bfloat16) -> Header:
-    """Writes the folder; the same numbers give the same bytes."""
+def write_random(
+    folder: Path,
+    *,
+    tiny: bool = False,
+    layers: int = 32,
+    dtype: torch.dtype = torch.bfloat16,
+    is_packed: bool = False,
+) -> Header:
+    """Writes the folder, the LLM in 4 bits if it is packed; the same numbers give the same bytes."""
     config = config_of(tiny=tiny, layers=layers)
     with without_weights():
-        shapes = {name: tuple(tensor.shape) for name, tensor in CrabModel(config).tensors().items()}
+        model = CrabModel(config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.tensors().items()}
     tile = random_tile()
     lazy = {name: random_tensor(name, shape, dtype, tile) for name, shape in shapes.items()}
+    if is_packed:
+        lazy = _packed(model, lazy)
     files = sharded({name: one for name, one in lazy.items() if _is_of_llm(name)}, "llm")
     files["adapters.safetensors"] = {name: one for name, one in lazy.items() if not _is_of_llm(name)}
     header = Header(
@@ -90,8 +103,27 @@ def write_random(folder: Path, *, tiny: bool = False, layers: int = 32, dtype: t
         profile=json.loads((ASSETS / "crab.json").read_text(encoding="utf-8"))["profile"],
         note="its weights are random: what it writes means nothing",
         tasks=tuple(TASKS),
+        quantized="4bit" if is_packed else "none",
     )
     return write_streamed(folder, header, files, {name: (ASSETS / name).read_bytes() for name in TOKENIZER})
+
+
+def _packed(model: CrabModel, lazy: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+    """The tensors with the LLM's linears packed; linears of one shape share their bits."""
+    kept, made = dict(lazy), {}
+    for place in linears(model.llm):
+        name = model.stored_name(f"llm.{place.path}.weight").removesuffix(".weight")
+        weight = kept.pop(f"{name}.weight")
+        if weight.shape not in made:
+            bare = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+            made[weight.shape] = packed_tensors("", packed(bare, "4bit", torch.float32, "cpu", weight.read()))
+        for ending, tensor in made[weight.shape].items():
+            kept[f"{name}{ending}"] = _given(tensor, weight.path)
+    return kept
+
+
+def _given(tensor: torch.Tensor, path: Path) -> LazyTensor:
+    return LazyTensor(tuple(tensor.shape), tensor.dtype, path, lambda: tensor)
 
 
 def _is_of_llm(name: str) -> bool:
@@ -126,9 +158,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, help="of the LLM (default 32, tiny: 2)")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--packed", action="store_true", help="the LLM in 4 bits")
     given = parser.parse_args()
     layers = given.layers or (2 if given.tiny else 32)
-    print(json.dumps(sizes(write_random(given.folder, tiny=given.tiny, layers=layers)), indent=1))
+    header = write_random(given.folder, tiny=given.tiny, layers=layers, is_packed=given.packed)
+    print(json.dumps(sizes(header), indent=1))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,26 @@ def test_a_header_edited_by_hand_is_told(crab, tmp_path, clip, change, told):
     assert (said.code, told in said.err) == (4, True)
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "told"),
+    [
+        pytest.param("llm", {"hidden_act": "magic"}, "'magic' is not known", id="activation"),
+        pytest.param("llm", {"num_attention_heads": 0}, "describes no Crab network", id="no-heads"),
+        pytest.param("llm", {"num_hidden_layers": 3}, "lack", id="more-layers-than-weights"),
+        pytest.param("ilora", {"heads": 5}, "heads", id="other-heads"),
+        pytest.param("ilora", {"rank": 10**12}, "rank", id="huge-rank"),
+    ],
+)
+def test_numbers_of_a_header_edited_by_hand_are_told(crab, tmp_path, clip, part, change, told):
+    folder = write_tiny(tmp_path / "m")
+    header = json.loads((folder / "crab.json").read_text())
+    header["config"][part] |= change
+    (folder / "crab.json").write_text(json.dumps(header))
+    said = crab("infer", clip, "what?", "--model", folder, "--device", "cpu")
+    assert (said.code, told in said.err) == (4, True), said.err
+    assert len(said.err.splitlines()) <= 3
+
+
 def test_four_bits_without_a_gpu_work_with_a_note(crab, tmp_path, clip):
     folder = write_tiny(tmp_path / "m")
     words = ("infer", clip, "what?", "--model", folder, "--max-new-tokens", "2", "--quantize", "4bit")

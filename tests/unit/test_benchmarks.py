@@ -24,13 +24,22 @@ def parameters(config: object) -> int:
 def test_the_random_network_has_the_published_size() -> None:
     config = random_crab.config_of(tiny=False, layers=32)
     assert config.llm["hidden_size"] == 4096 and config.ilora.heads == 3
-    assert 7.3e9 < parameters(config) < 7.8e9
+    assert 7.6e9 < parameters(config) < 8.0e9
 
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
     one, two = (random_crab.write_random(tmp_path / name, tiny=True, layers=1) for name in ("one", "two"))
     assert one == two
     assert {name.partition("-")[0] for name in one.files} >= {"llm", "adapters.safetensors"}
+
+
+def test_a_packed_one_opens_packed(tmp_path: Path) -> None:
+    from crab_core.families._base import Precision
+    from crab_core.families.crab import FAMILY
+    from crab_core.weights.quantize import linears
+
+    assert random_crab.write_random(tmp_path / "m", tiny=True, layers=1, is_packed=True).quantized == "4bit"
+    assert linears(FAMILY.load(tmp_path / "m", Precision()).model.llm) == []
 
 
 @pytest.mark.slow
