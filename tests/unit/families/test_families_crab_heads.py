@@ -44,6 +44,37 @@ def test_watching_changes_nothing_and_shares_sum_to_one(network, inside, encoded
     assert routes.weights.std(axis=(0, 1)).min() > 0  # tokens are routed differently
 
 
+def test_kinds_are_those_of_the_prompt_and_what_is_written(inside, encoded):
+    spans = inside.spans(encoded, PROMPT)
+    kinds = [span.kind for span in spans for _ in range(span.start, span.end)]
+    generated, routes = inside.routes(encoded, PROMPT, GREEDY, kinds, raw=True)
+    assert spans == generated.spans
+    assert routes.kinds == ("text", "video", "audio", "written")
+    assert routes.counts.sum() == len(routes.shares) and routes.counts[-1] > 0
+    every = np.array([*kinds, *["written"] * routes.counts[-1]])
+    for at, kind in enumerate(routes.kinds):
+        np.testing.assert_allclose(routes.by_kind[:, at], routes.weights[:, every == kind].mean(1), atol=1e-5)
+    np.testing.assert_allclose(routes.mean(routes.by_kind), routes.weights.mean(1), atol=1e-5)
+
+
+def test_only_raw_keeps_every_router_at_every_position(inside, encoded):
+    _, routes = inside.routes(encoded, PROMPT, GREEDY)
+    assert routes.weights is None
+    kept = sum(value.size for value in vars(routes).values() if isinstance(value, np.ndarray))
+    read, routers, heads, kinds = len(routes.shares), len(routes.routers), 3, 1
+    assert kept == read * heads + routers * kinds * (heads + 1) + kinds
+
+
+def test_fresh_routers_hear_the_same_and_depend_on_their_seed(inside, encoded):
+    generated, routes = inside.routes(encoded, PROMPT, GREEDY, ["text"])
+    fresh = [inside.fresh_routes(encoded, PROMPT, generated.token_ids, ["text"], seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(fresh[0].by_kind, fresh[1].by_kind)
+    assert not np.allclose(fresh[0].by_kind, fresh[2].by_kind)
+    assert (fresh[0].routers, fresh[0].kinds) == (routes.routers, routes.kinds)
+    np.testing.assert_array_equal(fresh[0].counts, routes.counts)
+    np.testing.assert_array_equal(inside.routes(encoded, PROMPT, GREEDY, ["text"])[1].by_kind, routes.by_kind)
+
+
 def test_queries_look_with_all_their_attention(inside, clip):
     found = inside.gaze(clip, "avqa")
     assert found["video"].shape == (3, 3, 2, 2)  # frames, queries, rows, columns
