@@ -18,6 +18,7 @@ from crab_core.engine.heads_maps import MEDIA, by_kind, by_place, by_second, hea
 from crab_core.engine.heads_report import Ablation, HeadReport, alike_of
 from crab_core.engine.heads_routing import routing_of
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
+from crab_core.engine.masks import drawn_of, overlap_of
 from crab_core.engine.memory import memory_told
 from crab_core.engine.moments import answer_at_moments, look_at, moments_of
 from crab_core.engine.stopwatch import Stopwatch
@@ -231,7 +232,8 @@ def _ablations(asked: Asked, generated: Generated, on_progress: Listener) -> lis
         with changed:
             written = _write(asked) if found else generated
             chance = inside.log_probability(asked.encoded, asked.prompt, generated.token_ids)
-        found.append(Ablation(name, kept, _answer(asked, written), written.text, chance))
+        overlap = overlap_of(drawn_of(generated), drawn_of(written))
+        found.append(Ablation(name, kept, _answer(asked, written), written.text, chance, overlap))
         on_progress(Progress("ablate", done, len(plans), "answers", name))
     return found
 

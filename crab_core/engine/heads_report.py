@@ -28,7 +28,8 @@ SCHEMA = "crab.heads/1"
 class Ablation:
     """The answer with some heads only, or with other shares: `heads` take part, the others are silent.
 
-    `log_probability` is that of the whole model's own text, so that ablations compare.
+    `log_probability` is that of the whole model's own text, so that ablations compare. `mask_iou` is how far what is
+    drawn is what the whole model draws, 0 if nothing is drawn now; None if the whole model draws nothing.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Ablation:
     answer: str
     raw_text: str
     log_probability: float
+    mask_iou: float | None = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,25 @@ def masks_of(
     return (binary_mask(maps[0], label, at_s, size),), ()
 
 
+def drawn_of(generated: Generated) -> npt.NDArray[np.bool_] | None:
+    """Where a network drew something, whatever its words say: (h, w) in the size that it draws; None if nowhere."""
+    logits = generated.extras.get(MASK_LOGITS)
+    if logits is None:
+        return None
+    maps = _array(logits)
+    found: npt.NDArray[np.bool_] = maps.argmax(0) > 0 if len(maps) > 1 else maps[0] > 0
+    return found
+
+
+def overlap_of(whole: npt.NDArray[np.bool_] | None, other: npt.NDArray[np.bool_] | None) -> float | None:
+    """The IoU of a mask with that of the whole model; None if that has none."""
+    if whole is None:
+        return None
+    both = np.zeros_like(whole) if other is None else other
+    union = int((whole | both).sum())
+    return float((whole & both).sum()) / union if union else float(other is not None)
+
+
 def binary_mask(logits: Floats, label: str, at_s: float, size: tuple[int, int]) -> Mask:
     """The mask of logits (h, w), its score the mean probability inside."""
     large = enlarged(logits, size)

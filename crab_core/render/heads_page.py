@@ -192,12 +192,14 @@ def _ablations(document: Document, level: int = 2) -> list[str]:
     if not ablations:
         return []
     whole = ablations[0]["log_probability"]
+    draws = any(one.get("mask_iou") is not None for one in ablations)
     rows = [
         (
             one["name"],
             one["answer"] or "(none)",
             f"{one['log_probability']:.2f}",
             f"{one['log_probability'] - whole:+.2f}",
+            *([f"{one['mask_iou']:.2f}"] if draws else []),
         )
         for one in ablations
     ]
@@ -209,7 +211,8 @@ def _ablations(document: Document, level: int = 2) -> list[str]:
             "changes nothing had no part in this answer, whatever its map shows. Even and exchanged shares keep all "
             "heads and take away what the routers know: every head counts alike, or gets the share of the one before."
         ),
-        table(("heads", "answer", "log-probability", "change"), rows, numbers=(2, 3)),
+        *([paragraph("Mask: its overlap (IoU) with the one that all heads draw.")] if draws else []),
+        table(("heads", "answer", "log-probability", "change", *(["mask"] if draws else [])), rows, numbers=(2, 3, 4)),
     ]
 
 

@@ -9,8 +9,9 @@ from crab_core.engine.heads import METHODS, HeadOptions
 from crab_core.engine.heads_maps import by_kind, by_place, by_second, head_maps
 from crab_core.engine.heads_row import mean_shares
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
+from crab_core.engine.masks import drawn_of, overlap_of
 from crab_core.errors import UsageError
-from crab_core.families._base import Span
+from crab_core.families._base import MASK_LOGITS, Generated, Span
 
 
 def kinds(tokens):
@@ -104,6 +105,30 @@ def test_nothing_relevant_gives_empty_maps_and_a_lacking_medium_none():
     maps = head_maps(tokens[:12], shares, relevance * 0, gaze)
     assert list(maps) == ["video"]
     assert not maps["video"].any()
+
+
+@pytest.mark.parametrize(
+    ("whole", "other", "iou"),
+    [
+        pytest.param([[1, 1], [0, 0]], [[1, 0], [1, 0]], 1 / 3, id="partly"),
+        pytest.param([[1, 1], [0, 0]], None, 0.0, id="nothing-drawn-now"),
+        pytest.param([[-1, -1]], [[-1, -1]], 1.0, id="both-empty"),
+        pytest.param([[-1, -1]], None, 0.0, id="empty-and-none"),
+        pytest.param(None, [[1, 1]], None, id="no-mask-to-compare-with"),
+    ],
+)
+def test_masks_of_an_ablation_are_compared_with_the_whole(whole, other, iou):
+    def drawn(logits):
+        extras = {} if logits is None else {MASK_LOGITS: np.array([logits], np.float32) - 0.5}
+        return drawn_of(Generated("", (), extras=extras))
+
+    assert overlap_of(drawn(whole), drawn(other)) == (None if iou is None else pytest.approx(iou))
+
+
+def test_of_classes_the_background_is_nothing():
+    classes = np.zeros((3, 2, 2), np.float32)
+    classes[0, 0], classes[2, 1] = 1, 1
+    assert drawn_of(Generated("", (), extras={MASK_LOGITS: classes})).tolist() == [[False, False], [True, True]]
 
 
 def test_an_unknown_method_is_told():

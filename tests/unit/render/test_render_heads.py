@@ -218,6 +218,17 @@ def test_how_alike_heads_are_beside_chance():
     assert "different matrices" not in heads_page({**document, "alike": None}, arrays)
 
 
+def test_the_overlap_of_masks_is_shown_where_there_are_masks():
+    document, arrays = findings()
+    assert "its overlap" not in heads_page(document, arrays)
+    document["ablations"] = [
+        {**one, "mask_iou": iou} for one, iou in zip(document["ablations"], (1, 0.25), strict=True)
+    ]
+    html = heads_page(document, arrays)
+    assert "its overlap" in html
+    assert re.search(r"<td>no head</td><td>\(none\)</td>(<td[^>]*>[^<]*</td>){2}<td[^>]*>0.25</td>", html)
+
+
 def test_data_of_an_older_version_has_a_page():
     document, arrays = findings()
     del document["routing"], document["alike"]["cosine"]
