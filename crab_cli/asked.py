@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from crab_core.errors import ModelError, UsageError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from crab_core.batch.worker import WorkerSpec
     from crab_core.engine.session import Model
     from crab_core.progress import Listener
-    from crab_core.types import Result
+    from crab_core.types import Request, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +81,27 @@ def answered(model: Model, output: Output, answer: Callable[[], Result]) -> Resu
     with measured(model) as stats:
         result = answer()
     return replace(result, stats=stats.to_dict())
+
+
+def check_drawn(asked: Asked, request: Request) -> None:
+    """Refuse masks that nobody can draw, before anything is loaded.
+
+    Raises ModelError for a model that has not learnt the task, or tells no boxes for SAM 2, or if SAM 2 is not there;
+    UsageError for options that do not go together.
+    """
+    from crab_core.engine.checks import untrained
+    from crab_core.engine.drawing import check_masks, check_source, sam2_folder
+    from crab_core.registry import TASKS
+    from crab_core.weights.folder import read_header
+
+    folder = asked.folder()
+    header = read_header(folder)
+    if check_masks(header, TASKS[request.task].load(), check_source(asked.masks, asked.sam2)):
+        sam2_folder(asked.sam2, header, folder, is_needed=True)
+        return
+    if request.track_s is not None:
+        raise UsageError(f"--track {request.track_s:g} is for masks by SAM 2", hint="Add --masks sam2")
+    if header.tasks and request.task not in header.tasks:
+        raise ModelError(
+            untrained(header, request.task), hint="Choose one that was: --model NAME, see crab models list"
+        )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crab_cli import options, options_batch
-from crab_cli.asked import Asked, answered
+from crab_cli.asked import Asked, answered, check_drawn
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.files import planned
@@ -93,6 +93,8 @@ def command(
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):
+        if draws:
+            check_drawn(asked, request)
         infer_many(clip, request, asked.spec(batch or 0, decoders), many, out, formats, output)
     else:
         many.refuse_single(clip)
@@ -106,6 +108,7 @@ def infer_one(
 
     Raises what the checks, the model and the files raise.
     """
+    from crab_core.engine.candidates import probe_each
     from crab_core.engine.checks import check_able, probe_for, task_of
     from crab_core.weights.folder import read_header
 
@@ -113,6 +116,10 @@ def infer_one(
     folder = asked.folder()
     probe = probe_for(request, task)
     check_able(read_header(folder), task)
+    if task.compares:
+        probe_each(request, task)
+    if asked.draws:
+        check_drawn(asked, request)
     if request.where:
         check_where(request, folder, probe.duration_s)
     files = planned(out, formats, request.clip, task.produces, overwrite=overwrite)

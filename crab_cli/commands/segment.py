@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from crab_cli import options, options_batch
-from crab_cli.asked import Asked, answered
+from crab_cli.asked import Asked, answered, check_drawn
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import BatchOptions, infer_many, is_many
 from crab_cli.commands.infer import refuse_silence
 from crab_cli.commands.localize import seconds
 from crab_cli.mask_files import planned_masks
 from crab_cli.output import Output
-from crab_core.errors import ModelError, UsageError
+from crab_core.errors import UsageError
 from crab_core.types import Decoding, Request
 
 
@@ -156,30 +156,6 @@ def _segment_one(
     for note in notes:
         output.note(note)
     refuse_silence(result)
-
-
-def check_drawn(asked: Asked, request: Request) -> None:
-    """Refuse masks that nobody can draw, before anything is loaded.
-
-    Raises ModelError for a model that has not learnt the task, or tells no boxes for SAM 2, or if SAM 2 is not there;
-    UsageError for options that do not go together.
-    """
-    from crab_core.engine.checks import untrained
-    from crab_core.engine.drawing import check_masks, check_source, sam2_folder
-    from crab_core.registry import TASKS
-    from crab_core.weights.folder import read_header
-
-    folder = asked.folder()
-    header = read_header(folder)
-    if check_masks(header, TASKS[request.task].load(), check_source(asked.masks, asked.sam2)):
-        sam2_folder(asked.sam2, header, folder, is_needed=True)
-        return
-    if request.track_s is not None:
-        raise UsageError(f"--track {request.track_s:g} is for masks by SAM 2", hint="Add --masks sam2")
-    if header.tasks and request.task not in header.tasks:
-        raise ModelError(
-            untrained(header, request.task), hint="Choose one that was: --model NAME, see crab models list"
-        )
 
 
 def _check_track(track: float | None) -> None:

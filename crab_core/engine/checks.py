@@ -35,7 +35,7 @@ def task_of(request: Request) -> Task:
         )
     if task.needs_question and not (question or "").strip():
         missing = "needs a question" if question is None else f"needs a question, got '{question[:40]}'"
-        raise UsageError(f"task '{task.name}' {missing}", hint=_example(request.clip))
+        raise UsageError(f"task '{task.name}' {missing}", hint=_example(request.clip, task.name))
     if question is not None and not task.needs_question:
         raise UsageError(
             f"task '{task.name}' takes no question, got '{question[:40]}'",
@@ -154,8 +154,11 @@ def require(request: Request, task: Task, *, sound: bool, picture: bool) -> None
         )
 
 
-def _example(clip: Path) -> str:
-    return f"Give one: crab infer {quote(str(clip))} 'What is heard first?'"
+def _example(clip: Path, task: str) -> str:
+    if task == "ref-avs":
+        return f"Say what is meant: crab segment {quote(str(clip))} --expr 'the dog on the left'"
+    named = "" if task == "avqa" else f" --task {task}"
+    return f"Give one: crab infer {quote(str(clip))} 'What is heard first?'{named}"
 
 
 def _cure(request: Request) -> str:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crab_core.engine.checks import probe_for
+from crab_core.engine.candidates import each, probe_each, shows
 from crab_core.engine.memory import memory_told
 from crab_core.engine.notes import notes_of
-from crab_core.tasks.matching import CANDIDATES
 from crab_core.types import AudioState, Canvas, Clip, Decoding, Prompt, Request, Result, View
 
 if TYPE_CHECKING:
@@ -46,13 +44,13 @@ def answer_by_choosing(
     raises.
     """
     began, network = time.perf_counter(), seen.model.network
-    asked = _each(request, task)
+    asked = each(request)
     with watch("probe"):
-        lengths = [probe_for(one, _alone(task, number)).duration_s for number, one in enumerate(asked)]
+        lengths = [found.duration_s for found in probe_each(request, task)]
     views = [network.view(task.name, length) for length in lengths]
     with watch("decode"), memory_told(f"decoding '{request.clip}'"):
         clips = [
-            _decoded(one, _wanted(view, shows=_shows(task, number)), network.frame_size)
+            _decoded(one, _wanted(view, shows=shows(task, number)), network.frame_size)
             for number, (one, view) in enumerate(zip(asked, views, strict=True))
         ]
     clip = joined(clips[0], clips[1:], task)
@@ -116,23 +114,6 @@ def fitted(frames: Frames, size: tuple[int, int]) -> Frames:
         small = cv2.resize(frame, inner, interpolation=cv2.INTER_AREA)
         made[number, top : top + inner[1], left : left + inner[0]] = small
     return made
-
-
-def _each(request: Request, task: Task) -> list[Request]:
-    """A request for the clip and one for each candidate."""
-    others = [replace(request, clip=Path(path), audio_path=None, id=None) for path in request.choices[:CANDIDATES]]
-    return [request, *others]
-
-
-def _shows(task: Task, number: int) -> bool:
-    """True if the pictures of that file are shown, False if its sound is played; the clip is number 0."""
-    return (task.chooses == "video") == (number > 0)
-
-
-def _alone(task: Task, number: int) -> Task:
-    """The task as far as it concerns that file."""
-    shows = _shows(task, number)
-    return replace(task, looks=shows, listens=not shows)
 
 
 def _wanted(view: View, *, shows: bool) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def test_a_long_clip_has_dense_events(infer: Crab, tmp_path: Path) -> None:
         (("--task", "a2v", "--choice", "a.mp4"), "compares 2 files, got 1"),
         (("What?", "--task", "avqa-options", "--choice", "dog"), "chooses among at least 2 answers"),
         (("--task", "avcap", "--choice", "dog"), "has nothing to choose from"),
+        (("--task", "ref-avs"), "--expr 'the dog on the left'"),
+        (("--task", "avqa-options"), "'What is heard first?' --task avqa-options"),
         (("--task", "emotoin"), "no task is called 'emotoin'"),
         (("--task", "meld"), "That is a data set of task 'emotion'"),
         (("--task", "AVQA_THU"), "That is a data set of task 'avqa-options'"),
@@ -95,3 +98,34 @@ def test_a_table_names_the_choices(family: FakeFamily, infer: Crab, clip: Path, 
     assert told == {"a2v": "2", "avqa-options": "dog"}
     again = infer(table, "-o", tmp_path / "out", "--json")
     assert "resumed 2/2" in again.err
+
+
+@pytest.mark.parametrize(
+    ("task", "other", "told", "cure"),
+    [
+        ("a2v", "tone.wav", "no picture in '{}', and task 'a2v' looks", "--choice VIDEO"),
+        ("v2a", "mute.mp4", "no sound in '{}', and task 'v2a' listens", "--choice SOUND"),
+        ("a2v", "nowhere.mp4", "'{}'", "--choice VIDEO"),
+    ],
+)
+def test_a_file_that_cannot_be_compared_is_told_before_loading(
+    family: FakeFamily, infer: Crab, clip: Path, tmp_path: Path, task: str, other: str, told: str, cure: str
+) -> None:
+    with wave.open(str(tmp_path / "tone.wav"), "wb") as tone:
+        tone.setparams((1, 2, 16_000, 0, "NONE", ""))
+        tone.writeframes(bytes(range(256)) * 125)
+    write_clip(tmp_path / "mute.mp4", sound=False)
+    said = infer(clip, "--task", task, "--choice", clip, "--choice", tmp_path / other)
+    assert said.code == 3 and told.format(tmp_path / other) in said.err and cure in said.err, said.err
+    assert not family.loads
+
+
+def test_masks_that_nobody_can_draw_are_refused_before_loading(
+    family: FakeFamily, crab: Crab, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder = write_model(tmp_path / "plus", tasks=["s4"], profile="plus")
+    for source in ((clip,), (clip.parent, "--glob", "clip.mp4", "-o", tmp_path / "out")):
+        said = crab("infer", *source, "--task", "s4", "--model", folder)
+        assert said.code == 4 and "SAM 2 is not on this machine" in said.err, said.err
+    assert not family.loads
