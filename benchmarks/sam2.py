@@ -35,12 +35,10 @@ SIZES: dict[str, dict[str, list[int]]] = {  # sam2.1-hiera-NAME
 }
 
 
-def write_random(folder: Path, size: str) -> Path:
-    """A folder in the published form with random weights of a published size, or of a test's."""
-    from transformers import Sam2VideoConfig, Sam2VideoModel
-    from transformers.utils import logging
+def config_of(size: str) -> Any:
+    """transformers' config of a published size."""
+    from transformers import Sam2VideoConfig
 
-    logging.disable_progress_bar()
     numbers = SIZES[size]
     widths = numbers["widths"]
     backbone = {
@@ -54,9 +52,17 @@ def write_random(folder: Path, size: str) -> Path:
         "global_attention_blocks": numbers["whole"],
     }
     vision = {"backbone_config": backbone, "backbone_channel_list": widths[::-1]}
+    return Sam2VideoConfig(vision_config=vision)
+
+
+def write_random(folder: Path, size: str) -> None:
+    """A folder in the published form with random weights of a published size."""
+    from transformers import Sam2VideoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     torch.manual_seed(0)
-    Sam2VideoModel(Sam2VideoConfig(vision_config=vision)).eval().save_pretrained(folder)
-    return folder
+    Sam2VideoModel(config_of(size)).eval().save_pretrained(folder)
 
 
 class Peak:

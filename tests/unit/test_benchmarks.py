@@ -11,6 +11,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import random_crab  # noqa: E402
+import sam2  # noqa: E402
 
 
 def parameters(config: object) -> int:
@@ -25,6 +26,16 @@ def test_the_random_network_has_the_published_size() -> None:
     config = random_crab.config_of(tiny=False, layers=32)
     assert config.llm["hidden_size"] == 4096 and config.ilora.heads == 3
     assert 7.6e9 < parameters(config) < 8.0e9
+
+
+@pytest.mark.parametrize(("size", "millions"), [("tiny", 39.0), ("large", 224.4)])
+def test_the_random_sam2_has_the_published_size(size: str, millions: float) -> None:
+    import torch
+    from transformers import Sam2VideoModel
+
+    with torch.device("meta"):
+        model = Sam2VideoModel(sam2.config_of(size))
+    assert sum(one.numel() for one in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
 
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
