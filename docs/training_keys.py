@@ -75,7 +75,7 @@ STAGE: Mapping[str, str] = {
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",
     "until": "end after so many steps, before the schedule does",
     "save_every": "steps between checkpoints",
-    "accumulate": "in how many pieces a batch is computed: less memory, the same step (`model`)",
+    "accumulate": "in how many pieces a batch is computed: less memory, the same step",
     "group_lengths": "rows of about the same length share a batch (`model`)",
     "stills": "rows about single pictures in every step, beside `batch` rows about whole clips; 0 leaves it to the "
     "weights of the tasks which rows are about pictures (`network`, `language`)",

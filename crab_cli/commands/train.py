@@ -38,7 +38,9 @@ def command(
     ] = None,
     processes: Annotated[
         int,
-        typer.Option("--processes", metavar="N", min=1, max=1024, help="Share the steps of a run on files; one a GPU."),
+        typer.Option(
+            "--processes", metavar="N", min=1, max=1024, help="Share the steps of the run; one a GPU, if any."
+        ),
     ] = 1,
     resume: Annotated[
         str,
@@ -79,8 +81,6 @@ def command(
 
     place = out or Path("runs") / config.stem
     if processes > 1:
-        if settings.network is not None:
-            raise UsageError("--processes is for runs that start from a 'model'", hint="Leave it out.")
         words = ["train", str(config), *(f"--set={one}" for one in overrides), f"--out={place}"]
         words += [] if goes_on else ["--no-resume"]
         words += ["--quiet"] * quiet + ["--verbose"] * verbose

@@ -1,5 +1,7 @@
 """Batches as pure functions of (seed, item numbers), read from arrays in memory.
 
+A step's items may be shared out: what is drawn depends on all of them, and each share gets the rows at its places.
+
 Letters: N frames or seconds of a batch, B clips, S frame side, T seconds, P patches, n sound tokens a second.
 """
 
@@ -14,12 +16,11 @@ import torch
 
 from crab_core.errors import UsageError
 from crab_core.train.features import Features, pictures
-from crab_core.train.packing import IGNORED, Row, pack
+from crab_core.train.packing import Row, pack
 from crab_core.train.pool import Pool
+from crab_core.train.shares import Batch, MakeBatches, Share
 from crab_core.train.targets import DenseTargets, box_targets, patch_targets
 
-Batch = Mapping[str, Any]
-MakeBatch = Callable[[list[int]], Batch]
 MaskMaker = Callable[[Sequence[Row], Any, int], dict[str, torch.Tensor]]
 GAIN_RANGE, TINT_RANGE = 0.3, 0.12  # of the frame's contrast and of full white, each way
 MOST_DRAWS = 50  # clips that are looked at for one row
@@ -35,10 +36,10 @@ def _moments(rng: np.random.Generator, targets: DenseTargets, count: int) -> tup
 
 def visual_batches(
     pool: Pool, targets: DenseTargets, seed: int, mean: Sequence[float], std: Sequence[float]
-) -> MakeBatch:
+) -> MakeBatches:
     """Random frames, mirrored half of the time, with random contrast and tint."""
 
-    def make(items: list[int]) -> Batch:
+    def make(items: Sequence[int], shares: Sequence[Share]) -> list[Batch]:
         rng = np.random.default_rng([seed, items[0], 1])
         clips, seconds = _moments(rng, targets, len(items))
         shots = pool.frames[clips, seconds].astype(np.float32)  # (N, S, S, 3)
@@ -53,13 +54,14 @@ def visual_batches(
         gain = 1 + GAIN_RANGE * rng.uniform(-1, 1, (len(items), 1, 1, 1))
         tint = 255 * TINT_RANGE * rng.uniform(-1, 1, (len(items), 1, 1, 3))
         shots = np.clip((shots - 128) * gain + 128 + tint, 0, 255).astype(np.float32)
-        return {
+        whole = {
             "frames": pictures(shots, mean, std),
             "seconds": torch.from_numpy(rng.integers(0, 10, len(items))),  # the tag is drawn apart from the picture
             "cells": torch.from_numpy(cells.copy()),
             "patches": torch.from_numpy(shown.copy()),
             "boxes": torch.from_numpy(boxes),
         }
+        return [_at(whole, share) for share in shares]
 
     return make
 
@@ -72,10 +74,10 @@ def _mirrored(boxes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     )
 
 
-def audio_batches(pool: Pool, targets: DenseTargets, seed: int) -> MakeBatch:
+def audio_batches(pool: Pool, targets: DenseTargets, seed: int) -> MakeBatches:
     """Random seconds of sound with random gain and hidden stripes of time and frequency."""
 
-    def make(items: list[int]) -> Batch:
+    def make(items: Sequence[int], shares: Sequence[Share]) -> list[Batch]:
         rng = np.random.default_rng([seed, items[0], 2])
         clips, seconds = _moments(rng, targets, len(items))
         banks = pool.banks[clips, seconds].astype(np.float32)  # (N, L, 128)
@@ -86,12 +88,13 @@ def audio_batches(pool: Pool, targets: DenseTargets, seed: int) -> MakeBatch:
             bank[frame : frame + width] = bank.mean()
             bin_, height = int(rng.integers(bank.shape[1])), int(rng.integers(1, MASKED_BINS))
             bank[:, bin_ : bin_ + height] = bank.mean()
-        return {
+        whole = {
             "banks": torch.from_numpy(banks),
             "seconds": torch.from_numpy(rng.integers(0, 10, len(items))),
             "heard": torch.from_numpy(targets.heard[clips, seconds].astype(np.float32)),
             "levels": torch.from_numpy(targets.levels[clips] + gain / UNITS_PER_LEVEL),
         }
+        return [_at(whole, share) for share in shares]
 
     return make
 
@@ -111,19 +114,24 @@ class LanguageBatches:
     stills: Features | None = None
     masks: MaskMaker | None = None
 
-    def pieces(self, items: list[int], stills: int = 0) -> list[Batch]:
+    def pieces(self, items: Sequence[int], shares: Sequence[Share], stills: int = 0) -> list[Batch]:
         """The batches of one step: of the items, and if wanted of so many rows about single pictures beside them.
 
-        Rows of single pictures are short, so that apart they need little padding. `totals` of each are of all of them,
-        so that a token counts the same wherever it is.
+        Rows of single pictures are short, so that apart they need little padding. Shares are places among both kinds.
         """
         rng = np.random.default_rng([self.seed, items[0], 3])
         kinds: list[tuple[int, bool | None]] = [(len(items), None)]
         if stills:
             kinds = [(len(items), False), (stills, True)]
-        pieces = [self._batch(*self._draw(count, still, rng)) for count, still in kinds]
-        totals = torch.stack([counted(piece) for piece in pieces]).sum(0)
-        return [{**piece, "totals": totals} for piece in pieces]
+        drawn = [self._draw(count, still, rng) for count, still in kinds]
+        made = []
+        for share in shares:
+            start = 0
+            for rows, clips in drawn:
+                own = [at - start for at in share if start <= at < start + len(rows)]
+                made += [self._batch([rows[at] for at in own], clips[own])] if own else []
+                start += len(rows)
+        return made
 
     def _draw(self, count: int, still: bool | None, rng: np.random.Generator) -> tuple[list[Row], np.ndarray[Any, Any]]:
         """Rows and their clips (B,); clips of which the tasks ask nothing are passed over.
@@ -158,10 +166,11 @@ class LanguageBatches:
         }
 
 
-def counted(batch: Batch) -> torch.Tensor:
-    """(2,) how many target tokens a packed batch has, and how many of them are of answers."""
-    kept = batch["labels"][:, 1:] != IGNORED
-    return torch.stack([kept.sum(), batch["answers"][:, 1:][kept].sum()])
+def _at(whole: Mapping[str, torch.Tensor], share: Share) -> Batch:
+    """The rows of a step at these places; all of them as they are."""
+    if len(share) == len(next(iter(whole.values()))):
+        return whole
+    return {name: tensor[list(share)] for name, tensor in whole.items()}
 
 
 def _present(rows: Sequence[Row], seconds: torch.Tensor, longest: int) -> torch.Tensor:

@@ -99,7 +99,8 @@ class FileTraining:
         """One stage, from its last checkpoint if there is one, and its model folder."""
         at = self.settings.stages.index(stage)
         folder = self.first if at == 0 else self.stage_folder(self.settings.stages[at - 1])
-        backend = choose(self.settings.device, DTYPES[self.settings.precision], self.settings.quantize)
+        device = self.group.device if self.group.is_shared else self.settings.device
+        backend = choose(device, DTYPES[self.settings.precision], self.settings.quantize)
         torch.manual_seed(self.settings.seed)
         start = open_start(folder, backend.precision)
         trained = learn(start, stage)

@@ -16,6 +16,7 @@ from crab_core.nn.crab import CrabModel
 from crab_core.train.dense import settle
 from crab_core.train.masks import mask_losses
 from crab_core.train.packing import IGNORED, Packed
+from crab_core.train.shares import Batch, Totals, mean
 
 
 class LanguageStage(nn.Module):
@@ -37,6 +38,13 @@ class LanguageStage(nn.Module):
         settle(self.model.audio_encoder)
         return self
 
+    def counts(self, batch: Batch) -> Totals:
+        """What a batch's sums are divided by: tokens to write, those of answers, their weights, and masks."""
+        kept = batch["labels"][:, 1:] != IGNORED
+        tokens, answers = int(kept.sum()), int((batch["answers"][:, 1:] & kept).sum())
+        weight = tokens + answers * (self.answer_weight - 1.0)
+        return {"tokens": tokens, "answers": answers, "weight": weight, "masks": len(batch["masks"].get("shot", ()))}
+
     def forward(
         self,
         seen: torch.Tensor,
@@ -45,14 +53,14 @@ class LanguageStage(nn.Module):
         in_earshot: torch.Tensor,
         numbers: torch.Tensor,
         masks: Mapping[str, torch.Tensor],
-        totals: torch.Tensor,
+        totals: Totals,
         **texts: torch.Tensor,
     ) -> Mapping[str, torch.Tensor]:
         """A piece's part of a step's loss for seen (B, T, P, D), heard (B, T, n, D), which of their seconds count
         (B, T), and `Packed`.
 
-        `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives,
-        `totals` (2,) the step's target tokens and those of answers. Masks are all in one piece.
+        `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives, and
+        `totals` are the `counts` of the whole step.
         """
         packed = Packed(**texts)
         embeds = self.model.llm.get_input_embeddings()(packed.ids)  # (B, L, W)
@@ -67,15 +75,14 @@ class LanguageStage(nn.Module):
         logits = self.model.llm.lm_head(hidden[:, :-1][kept])
         of_answer = packed.answers[:, 1:][kept]
         weights = torch.where(of_answer, self.answer_weight, 1.0)
-        tokens, answers = totals[0], totals[1]
-        whole = tokens + (self.answer_weight - 1.0) * answers
-        loss = (F.cross_entropy(logits, wanted[kept], reduction="none") * weights).sum() / whole
+        losses = F.cross_entropy(logits, wanted[kept], reduction="none")
+        loss = mean(losses * weights, totals["weight"])
         right = (logits.argmax(-1) == wanted[kept]).float().detach()
-        told = {"token_accuracy": right.sum() / tokens}
-        if answers:
-            told["answer_accuracy"] = right[of_answer].sum() / answers
-        if masks:
-            of_masks = mask_losses(self.model, hidden, masks)
+        told = {"token_accuracy": mean(right, totals["tokens"])}
+        if totals["answers"]:
+            told["answer_accuracy"] = mean(right[of_answer], totals["answers"])
+        if totals["masks"]:
+            of_masks = mask_losses(self.model, hidden, masks, totals["masks"])
             loss = loss + self.mask_weight * of_masks["mask_loss"]
             told |= {name: value.detach() for name, value in of_masks.items()}
         return {"loss": loss, **told}

@@ -6,9 +6,8 @@ last checkpoint, rendered clips and encoder features from the cache.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,9 +21,13 @@ from crab_core.progress import Listener, Note, ignore
 from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.features import Features, encode_pool, project
 from crab_core.train.pool import Pool, PoolPlan, open_pool
+from crab_core.train.processes import Group, joined
+from crab_core.train.record import check_same_run, data_hash, write_run
 from crab_core.train.reports import Tracker
 from crab_core.train.settings import Stage, TrainSettings, WorldData
+from crab_core.train.shares import MakeBatches, SharedPieces, share_norms
 from crab_core.train.targets import THINGS, DenseTargets, dense_targets
+from crab_core.train.tracking import trackers_of
 from crab_core.train.trainer import StageLoop, Work
 from crab_core.world.bank import load_bank
 from crab_core.world.classes import SOUNDING
@@ -46,55 +49,49 @@ def run(
     Raises ConfigError with every mistake of the file before anything is loaded, UsageError if `out` holds another run.
     """
     settings = load_config(TrainSettings, config, overrides)
-    if settings.network is not None:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise UsageError(
-                "only runs that start from a 'model' are shared by several processes", hint="Start it without torchrun."
-            )
-        return Training(settings, out, resume, on_progress).finish()
-    return _from_files(settings, out, resume, on_progress)
-
-
-def _from_files(settings: TrainSettings, out: Path, resume: bool, on_progress: Listener) -> Path:
-    from crab_core.train.file_run import FileTraining
-    from crab_core.train.processes import joined
-    from crab_core.train.record import check_same_run, data_hash, write_run
-    from crab_core.train.tracking import trackers_of
-
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    with joined() as group:
+    with joined(on_gpus=_on_gpus(settings)) as group:
         listener = on_progress if group.is_first else ignore
-        data = data_hash(settings)
-        check_same_run(out, settings, resume=resume, data=data)
+        data = fingerprint(load_bank()) if settings.network is not None else data_hash(settings)
+        check_same_run(out, settings, resume=resume, data="" if settings.network is not None else data)
         group.wait()
         if group.is_first:
             write_run(out, settings, data)
         trackers = trackers_of(settings, out) if group.is_first else []
+        if settings.network is not None:
+            return Training(settings, out, resume, listener, group, trackers).finish()
+        from crab_core.train.file_run import FileTraining
+
         return FileTraining(settings, out, resume, listener, group, trackers).finish()
+
+
+def _on_gpus(settings: TrainSettings) -> bool:
+    """True if each process has a GPU: runs on generated clips are on the CPU."""
+    return settings.network is None and settings.device != "cpu" and torch.cuda.is_available()
 
 
 @dataclass
 class Training:
-    """One run in one folder; what is dear is made when first asked for."""
+    """One run in one folder; what is dear is made when first asked for.
+
+    Several processes of a `group` share its steps; the first one writes, the others wait for what they read.
+    """
 
     settings: TrainSettings
     out: Path
     resume: bool = True
     on_progress: Listener = ignore
-    curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    group: Group = field(default_factory=Group)
+    trackers: Sequence[Tracker] = ()
 
     def finish(self) -> Path:
         """Trains every stage that has not ended yet; the last one's folder is the model."""
-        from crab_core.train.record import check_same_run, write_run
-
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
-        check_same_run(self.out, self.settings, resume=self.resume)
-        write_run(self.out, self.settings, fingerprint(load_bank()))
         for stage in self.settings.stages:
             if not self.resume or not self.stage_folder(stage).joinpath("crab.json").exists():
+                self.group.wait()
                 self.train(self.start(stage), stage)
+            self.group.wait()
         return self.stage_folder(self.settings.stages[-1])
 
     def stage_folder(self, stage: Stage) -> Path:
@@ -142,21 +139,17 @@ class Training:
             offset=self.offset(stage),
             seed=self.settings.seed,
             on_progress=self.on_progress,
+            group=self.group,
             trackers=self.trackers,
         )
-        write(self.stage_folder(stage), loop.run(resume=self.resume))
+        curve = loop.run(resume=self.resume)
+        if self.group.is_first:
+            write(self.stage_folder(stage), curve)
 
     def offset(self, stage: Stage) -> int:
         """How many steps the stages before this one have."""
         before = self.settings.stages[: self.settings.stages.index(stage)]
         return sum(one.until or one.steps for one in before)
-
-    @cached_property
-    def trackers(self) -> list[Tracker]:
-        """Where the curve goes beside the model folders."""
-        from crab_core.train.tracking import trackers_of
-
-        return trackers_of(self.settings, self.out)
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -165,17 +158,14 @@ class Training:
 
     def work(self, model: CrabModel, stage: Stage) -> Work:
         """What a stage learns from, by the number of its step."""
-        module, pieces = self.task_of(model, stage)
+        module, make = self.task_of(model, stage)
+        if self.group.is_shared:
+            share_norms(module)
+        pieces = SharedPieces(module, make, stage, self.group)
+        return Work(module, pieces, lambda step: [f"item {one}" for one in pieces.items(step)])
 
-        def items(step: int) -> list[int]:
-            return list(range(step * stage.batch, (step + 1) * stage.batch))
-
-        return Work(module, lambda step: pieces(items(step)), lambda step: [f"item {one}" for one in items(step)])
-
-    def task_of(
-        self, model: CrabModel, stage: Stage
-    ) -> tuple[torch.nn.Module, Callable[[list[int]], Sequence[Mapping[str, Any]]]]:
-        """The module that learns in a stage, and what makes the batches of a step of its items."""
+    def task_of(self, model: CrabModel, stage: Stage) -> tuple[Any, MakeBatches]:
+        """The module that learns in a stage and what makes its batches."""
         from crab_core.train.batches import LanguageBatches, audio_batches, visual_batches
         from crab_core.train.dense import AudioStage, VisualStage
         from crab_core.train.language import LanguageStage
@@ -186,10 +176,9 @@ class Training:
         if stage.kind == "visual":
             media = model.config.media
             make = visual_batches(self.pool, self.targets, seed, media.mean, media.std)
-            return VisualStage(model, len(THINGS), places=stage.places), lambda items: [make(items)]
+            return VisualStage(model, len(THINGS), places=stage.places), make
         if stage.kind == "audio":
-            make = audio_batches(self.pool, self.targets, seed)
-            return AudioStage(model, len(SOUNDING)), lambda items: [make(items)]
+            return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
         features, stills = self.features(model), None
         rows = RowMaker(self.tokenizer, model, self.scenes, self.pool.maps, stage)
         projected = not {"vl_projector", "al_projector", "tags"} & set(stage.train)
@@ -229,7 +218,8 @@ class Training:
     @cached_property
     def pool(self) -> Pool:
         """The rendered clips."""
-        return open_pool(self.plan, self.out / "cache", processes=self.data.processes, on_progress=self.on_progress)
+        with self.group.first_goes_first():
+            return open_pool(self.plan, self.out / "cache", processes=self.data.processes, on_progress=self.on_progress)
 
     @cached_property
     def scenes(self) -> list[Scene]:
@@ -246,6 +236,10 @@ class Training:
         from crab_core.train.network import encoder_key
 
         path = self.out / "cache" / f"features-{self.plan.key}-{encoder_key(model)}.pt"
+        with self.group.first_goes_first():
+            return self._features(model, path)
+
+    def _features(self, model: CrabModel, path: Path) -> Features:
         if path.exists():
             return Features(**torch.load(path, weights_only=True, mmap=True))
         media = model.config.media
@@ -257,6 +251,10 @@ class Training:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer of the run, learnt from the world's texts once and kept."""
+        with self.group.first_goes_first():
+            return self._tokenizer()
+
+    def _tokenizer(self) -> PreTrainedTokenizerFast:
         from transformers import PreTrainedTokenizerFast
 
         from crab_core.train.tokenizer import build_tokenizer, world_corpus

@@ -54,8 +54,14 @@ def mask_batch(
     }
 
 
-def mask_losses(model: CrabModel, hidden: torch.Tensor, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """`mask_loss`, a mean over masks, and `mask_iou` of the states (B, L, W) of a batch after the last norm."""
+def mask_losses(
+    model: CrabModel, hidden: torch.Tensor, masks: Mapping[str, torch.Tensor], total: float
+) -> dict[str, torch.Tensor]:
+    """`mask_loss` and `mask_iou`, the part of means over a step's `total` masks, of the states (B, L, W) after the
+    last norm.
+    """
+    if not masks:
+        return {"mask_loss": hidden.new_zeros(()), "mask_iou": hidden.new_zeros(())}
     with torch.set_grad_enabled(any(one.requires_grad for one in model.visual_encoder.parameters())):
         layers = model.mask_layers(model.visual_encoder(masks["shots"]))
     states = hidden.flatten(0, 1)[masks["at"]]  # (K, t, W)
@@ -67,4 +73,4 @@ def mask_losses(model: CrabModel, hidden: torch.Tensor, masks: Mapping[str, torc
     inside, wanted = logits.detach() > 0, truth > 0
     union = (inside | wanted).flatten(1).sum(1)
     iou = (inside & wanted).flatten(1).sum(1) / union.clamp_min(1)
-    return {"mask_loss": binary_loss(logits, truth) / len(truth), "mask_iou": iou.mean()}
+    return {"mask_loss": binary_loss(logits, truth) / total, "mask_iou": iou.sum() / total}

@@ -19,10 +19,16 @@ from crab_core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """This process is number `rank` of `size`; alone it is 0 of 1."""
+    """This process is number `rank` of `size`; alone it is 0 of 1. Sums are made on `device`."""
 
     rank: int = 0
     size: int = 1
+    device: str = "cpu"
+
+    @property
+    def is_shared(self) -> bool:
+        """True if there are others."""
+        return self.size > 1
 
     @property
     def is_first(self) -> bool:
@@ -31,15 +37,15 @@ class Group:
 
     def sums(self, values: Sequence[float]) -> list[float]:
         """Each value summed over all processes."""
-        if self.size == 1:
+        if not self.is_shared:
             return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64, device=_device())
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(tensor)
         return [float(one) for one in tensor.tolist()]
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Every gradient becomes the sum over all processes; one that none has stays None."""
-        if self.size == 1 or not parameters:
+        if not self.is_shared or not parameters:
             return
         has = self.sums([float(one.grad is not None) for one in parameters])
         chosen = [one for one, count in zip(parameters, has, strict=True) if count]
@@ -54,15 +60,26 @@ class Group:
             one.grad.copy_(flat[at : at + one.numel()].view_as(one))
             at += one.numel()
 
+    @contextmanager
+    def first_goes_first(self) -> Iterator[None]:
+        """A block that the others begin when the first process has left it: it makes what they find."""
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+
     def wait(self) -> None:
         """Until all processes are here."""
-        if self.size > 1:
+        if self.is_shared:
             torch.distributed.barrier()
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
+def joined(*, on_gpus: bool = False) -> Iterator[Group]:
     """The group that the environment tells of, alone if it tells of none; left when the block ends.
+
+    `on_gpus` gives each process of a machine one of its GPUs.
 
     Raises UsageError if the environment is half set.
     """
@@ -74,14 +91,12 @@ def joined() -> Iterator[Group]:
     if lacking:
         raise UsageError(f"WORLD_SIZE is {size} and {', '.join(lacking)} not set", hint="Start it by torchrun.")
     rank = int(os.environ["RANK"])
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", rank=rank, world_size=size)
+    device = "cpu"
+    if on_gpus:
+        device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank)) % torch.cuda.device_count()}"
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if on_gpus else "gloo", rank=rank, world_size=size)
     try:
-        yield Group(rank, size)
+        yield Group(rank, size, device)
     finally:
         torch.distributed.destroy_process_group()
-
-
-def _device() -> str:
-    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"

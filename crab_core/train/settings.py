@@ -82,8 +82,8 @@ class Stage:
     explicit reasoning, and each token of a short answer counts `answer_weight` times. `ilora` adds the adapter (heads,
     rank, alpha, dropout) before the stage begins. `places` lets a visual stage also teach each query which cell it
     reads. `until` ends a stage before its schedule of `steps` does. With `stills` a step has that many rows about
-    single pictures beside `batch` rows about whole clips, else the tasks' weights say which of the rows are. From
-    files, `accumulate` is in how many pieces a batch is computed, and `group_lengths` puts rows of about the same
+    single pictures beside `batch` rows about whole clips, else the tasks' weights say which of the rows are.
+    `accumulate` is in how many pieces a batch is computed. From files, `group_lengths` puts rows of about the same
     length into one batch.
     """
 
@@ -143,6 +143,8 @@ class Stage:
         for name in ("warmup", "weight_decay", "stills"):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name}: must be 0 or more, got {getattr(self, name)}"
+        if self.accumulate > self.batch:
+            yield f"accumulate: a batch of {self.batch} has no {self.accumulate} pieces"
         if self.until is not None and not 1 <= self.until <= self.steps:
             yield f"until: must be between 1 and {self.steps}, got {self.until}"
         for name in ("rate", "matrix_rate", "answer_weight", "mask_weight"):
@@ -213,9 +215,11 @@ class TrainSettings:
         if self.precision != "fp32" or self.quantize != "none" or self.checkpointing:
             raise ValueError("precision, quantize and checkpointing are for runs that start from a 'model'")
         for stage in self.stages:
-            if stage.accumulate != 1 or stage.optimizer in ("adamw8bit", "paged-adamw8bit"):
+            if stage.optimizer in ("adamw8bit", "paged-adamw8bit"):
+                raise ValueError(f"stage '{stage.name}': 8-bit optimizers are for runs that start from a 'model'")
+            if stage.accumulate != 1 and {"visual_encoder", "audio_encoder"} & set(stage.train):
                 raise ValueError(
-                    f"stage '{stage.name}': accumulate and 8-bit optimizers are for runs that start from a 'model'"
+                    f"stage '{stage.name}': an encoder's normalisation needs the whole batch, accumulate must be 1"
                 )
 
     def _check_files(self) -> None:

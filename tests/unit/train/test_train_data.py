@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from crab_core.errors import UsageError
-from crab_core.train.batches import LanguageBatches, audio_batches, counted, visual_batches
+from crab_core.train.batches import LanguageBatches, audio_batches, visual_batches
 from crab_core.train.features import Features
 from crab_core.train.masks import mask_batch
 from crab_core.train.packing import AUDIO, VIDEO, Row, Text, mask_positions
 from crab_core.train.pool import Pool, PoolPlan, open_pool
+from crab_core.train.processes import Group
 from crab_core.train.settings import Stage
+from crab_core.train.shares import Batch, MakeBatches, SharedPieces
 from crab_core.train.targets import THINGS, DenseTargets, box_targets, cell_of, dense_targets, patch_targets
 from crab_core.world.classes import SOUNDING
 from crab_core.world.labels import label
@@ -93,10 +95,23 @@ def test_a_patch_shows_the_class_that_covers_most_of_it() -> None:
     assert found[0, 1:].max() == 0
 
 
+def whole(make: MakeBatches, items: list[int]) -> Batch:
+    """The batch of all items of a step."""
+    return make(items, [range(len(items))])[0]
+
+
+@pytest.mark.parametrize("kind", ["visual", "audio"])
+def test_shares_hold_the_rows_of_the_whole_batch(kind: str, pool: Pool, targets: DenseTargets) -> None:
+    make = visual_batches(pool, targets, 3, MEAN, STD) if kind == "visual" else audio_batches(pool, targets, 3)
+    batch, (odd, even) = whole(make, [0, 1, 2, 3]), make([0, 1, 2, 3], [[1, 3], [0, 2]])
+    for name, tensor in batch.items():
+        torch.testing.assert_close(tensor[[1, 3, 0, 2]], torch.cat([odd[name], even[name]]), equal_nan=True)
+
+
 @pytest.mark.parametrize("kind", ["visual", "audio"])
 def test_a_batch_is_a_function_of_its_numbers(kind: str, pool: Pool, targets: DenseTargets) -> None:
     make = visual_batches(pool, targets, 3, MEAN, STD) if kind == "visual" else audio_batches(pool, targets, 3)
-    first, other, again = make([0, 1, 2, 3]), make([4, 5, 6, 7]), make([0, 1, 2, 3])
+    first, other, again = (whole(make, items) for items in ([0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3]))
     for name, tensor in first.items():
         torch.testing.assert_close(tensor, again[name], atol=0, rtol=0, equal_nan=True)
     assert any(not torch.equal(tensor, other[name]) for name, tensor in first.items())
@@ -115,7 +130,7 @@ def test_a_box_holds_what_is_visible_of_a_drawing() -> None:
 def test_boxes_lie_where_their_cells_are(pool: Pool, targets: DenseTargets) -> None:
     make = visual_batches(pool, targets, 3, MEAN, STD)  # half of the batches are mirrored
     for start in range(0, 40, 4):
-        boxes = make(list(range(start, start + 4)))["boxes"].view(4, 2, 3, 4)
+        boxes = whole(make, list(range(start, start + 4)))["boxes"].view(4, 2, 3, 4)
         middles = (boxes[..., 0] + boxes[..., 2]) / 2
         left, right = middles[:, :, 0], middles[:, :, 2]
         assert (left[~left.isnan()] < 0.5).all() and (right[~right.isnan()] > 0.5).all()
@@ -124,7 +139,7 @@ def test_boxes_lie_where_their_cells_are(pool: Pool, targets: DenseTargets) -> N
 def test_a_mirrored_frame_has_mirrored_labels(pool: Pool, targets: DenseTargets) -> None:
     make = visual_batches(pool, targets, 3, MEAN, STD)
     for start in range(0, 40, 4):
-        batch = make(list(range(start, start + 4)))
+        batch = whole(make, list(range(start, start + 4)))
         for cells, patches in zip(batch["cells"], batch["patches"].view(-1, 7, 7), strict=True):
             left, right = cells.view(2, 3)[:, 0], cells.view(2, 3)[:, 2]
             if left.any() and not right.any() and not cells.view(2, 3)[:, 1].any():
@@ -132,7 +147,7 @@ def test_a_mirrored_frame_has_mirrored_labels(pool: Pool, targets: DenseTargets)
 
 
 def test_levels_follow_the_gain(pool: Pool, targets: DenseTargets) -> None:
-    batch = audio_batches(pool, targets, 1)([0, 1, 2, 3])
+    batch = whole(audio_batches(pool, targets, 1), [0, 1, 2, 3])
     assert batch["levels"].shape == (4, len(SOUNDING))
     assert batch["banks"].shape == (4, 98, 128)
 
@@ -144,7 +159,7 @@ def test_withheld_media_have_no_seconds_in_the_batch() -> None:
         places = (VIDEO,) if clip else (AUDIO,)
         return Row((1, *places), (Text((3,), (2,)),), sees=clip > 0, hears=clip == 0)
 
-    (batch,) = LanguageBatches(features, np.array([4, 5, 6]), row, 0).pieces([0, 1, 2, 3, 4, 5])
+    batch = whole(LanguageBatches(features, np.array([4, 5, 6]), row, 0).pieces, [0, 1, 2, 3, 4, 5])
     assert not (batch["in_sight"].any(1) & batch["in_earshot"].any(1)).any()
     assert set((batch["in_sight"].sum(1) + batch["in_earshot"].sum(1)).tolist()) <= {4, 5, 6}
 
@@ -255,14 +270,13 @@ def test_pictures_beside_clips_are_a_piece_of_their_own(
     make = row_maker(samples=3, tasks={"avqa": 1.0, "ssl": 1.0, "arig": 1.0})
     features = Features(torch.zeros(len(scenes), 10, 6, 192), torch.zeros(len(scenes), 10, 2, 192))
     batches = LanguageBatches(features, np.array([scene.seconds for scene in scenes]), make, 0)
-    clips, pictures = batches.pieces([0, 1, 2], stills=5)
+    clips, pictures = batches.pieces([0, 1, 2], [range(8)], stills=5)
     assert len(clips["ids"]) == 3 and len(pictures["ids"]) == 5
     assert (pictures["in_sight"].sum(1) == 1).all() and (clips["in_sight"].sum(1) != 1).all()
     assert pictures["ids"].shape[1] < clips["ids"].shape[1]
-    parts = [torch.stack([(one["labels"][:, 1:] != -100).sum(), one["answers"].sum()]) for one in (clips, pictures)]
-    assert torch.equal(clips["totals"], pictures["totals"]) and torch.equal(sum(parts), clips["totals"])
-    (alone,) = batches.pieces([0, 1, 2])
-    assert len(alone["ids"]) == 3 and alone["totals"][0] == (alone["labels"][:, 1:] != -100).sum()
+    assert len(whole(batches.pieces, [0, 1, 2])["ids"]) == 3
+    shared = batches.pieces([0, 1, 2], [[0, 2, 4, 6], [1, 3, 5, 7]], stills=5)
+    assert [len(one["ids"]) for one in shared] == [2, 2, 1, 3], "clips and pictures of one share, then of the other"
 
 
 def test_pieces_of_a_step_add_up_to_one_batch(
@@ -275,12 +289,19 @@ def test_pieces_of_a_step_add_up_to_one_batch(
     width = stage.model.config.vl.out_width
     features = Features(torch.randn(len(scenes), 10, 6, width), torch.randn(len(scenes), 10, 2, width))
     make = row_maker(samples=3, tasks={"avqa": 1.0, "ssl": 1.0})
-    pieces = LanguageBatches(features, np.array([scene.seconds for scene in scenes]), make, 0).pieces([0, 1], stills=3)
+    batches = LanguageBatches(features, np.array([scene.seconds for scene in scenes]), make, 0)
+    pieces = SharedPieces(
+        stage,
+        lambda items, shares: batches.pieces([0, 1], shares, stills=3),
+        Stage("x", "language", steps=1, batch=2, stills=3, train=("llm",)),
+        Group(),
+    )(0)
     together = sum(float(stage(**piece)["loss"]) for piece in pieces)
     alone = []
     for piece in pieces:
-        counts = counted(piece).tolist()
-        alone.append((float(stage(**{**piece, "totals": counted(piece)})["loss"]), counts[0] + 2.0 * counts[1]))
+        own = stage.counts(piece)
+        assert sum(stage.counts(one)["tokens"] for one in pieces) == piece["totals"]["tokens"]
+        alone.append((float(stage(**{**piece, "totals": own})["loss"]), own["tokens"] + 2.0 * own["answers"]))
     mean = sum(loss * weight for loss, weight in alone) / sum(weight for _, weight in alone)
     assert together == pytest.approx(mean, rel=1e-5)
 
