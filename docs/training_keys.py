@@ -32,6 +32,7 @@ RUN: Mapping[str, str] = {
     "precision": "`fp32`, `bf16` or `fp16` of computing; what learns is kept in float32 (`model`)",
     "quantize": "`4bit` or `8bit` packs the LLM's linears while an adapter beside them learns (`model`)",
     "checkpointing": "compute the LLM's layers again in the backward pass: less memory, more time (`model`)",
+    "shard": "share the LLM's layers out over the processes; `--shard` sets it (`model`)",
     "track": "`tensorboard`, `wandb`: also write the curve there, if they are installed",
 }
 DATA: Mapping[str, str] = {

@@ -11,11 +11,18 @@ from crab_core.nn.crab_config import CrabConfig
 from crab_core.weights.folder import Header, write_folder
 
 TOKENIZER = Path(__file__).parent / "parity" / "data" / "tokenizer"
+DECODER = {
+    **{"width": 16, "feature_width": 20, "state_width": 24, "queries": 3, "heads": 2, "ffn": 8, "layers": 1},
+    **{"classes": 71, "middle_px": 8, "out_px": 8},
+}
 QFORMER = {"layers": 1, "hidden": 16, "heads": 2, "ffn": 16, "out_width": 24}
 
 
-def write_tiny(folder: Path, heads: int = 3) -> Path:
-    """A model folder with random weights and an I-LoRA of that many heads; 0 leaves the adapter out."""
+def write_tiny(folder: Path, heads: int = 3, capabilities: tuple[str, ...] = ()) -> Path:
+    """A model folder with random weights and an I-LoRA of that many heads; 0 leaves the adapter out.
+
+    `capabilities` are those of its mask decoders, `avs` and `avss`.
+    """
     torch.manual_seed(1)
     document = {
         "visual": {"kind": "conv", "options": {"widths": [4, 4, 8, 12], "image_px": 32}},
@@ -34,6 +41,8 @@ def write_tiny(folder: Path, heads: int = 3) -> Path:
         "ilora": {"heads": heads, "rank": 2, "alpha": 4.0} if heads else None,
         "media": {"frame_px": 32},
     }
+    if capabilities:
+        document["mask"] = {"layers": [0, 0], "capabilities": list(capabilities), "decoder": DECODER}
     model = CrabModel(CrabConfig.from_dict(document)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

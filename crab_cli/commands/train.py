@@ -42,6 +42,9 @@ def command(
             "--processes", metavar="N", min=1, max=1024, help="Share the steps of the run; one a GPU, if any."
         ),
     ] = 1,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Share the LLM's layers out over the processes, too (FSDP).")
+    ] = False,
     resume: Annotated[
         str,
         typer.Option(
@@ -74,6 +77,8 @@ def command(
     output = Output(quiet=quiet, verbose=verbose)
     if cache is not None:
         overrides = [*overrides, f"data.cache={json.dumps(str(cache))}"]
+    if shard:
+        overrides = [*overrides, "shard=true"]
     settings = load_config(TrainSettings, config, overrides)
     if dry_run:
         _show_plan(settings, output)

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from crab_core.data.lines import BadLine, read_samples
-from crab_core.data.pixels import class_map, mask_pixels
+from crab_core.data.pixels import CLASSES, class_map, mask_pixels
 from crab_core.data.places import inside
 from crab_core.data.sample import MaskRef, Sample, label_key
 from crab_core.errors import CrabError, InputError
 
 Kind = Literal["line", "id", "path", "media", "time", "box", "mask", "label", "leak"]
 SLACK_S = 0.05  # an end may lie this much beyond a length, which containers round
-CLASSES = 71
 Told = tuple[Kind, str]
 _ENDS_BYTES = 1 << 16  # read at both ends of a file to know it again
 

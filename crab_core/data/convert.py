@@ -190,9 +190,11 @@ def _masks(task: str) -> Callable[[Values, Layout], Iterator[Line]]:
 
 def _avss(values: Values, layout: Layout) -> Iterator[Line]:
     seconds = 10 if values.get("label") == "v2" else 5
-    for second, media, mask in _pictures(values, layout, seconds):
-        frame = {"time_s": second, "classes": mask}
-        yield {"id": media["file"], **media, "tasks": ["avss"], "seconds": seconds, "frames": [frame]}
+    label = {"label": str(values["a_obj"])} if values.get("a_obj") else {}
+    for second, media, mask in _pictures(values, layout, seconds, "labels_rgb"):
+        frame = {"time_s": second, "classes": mask, **label}
+        targets = targets_of(values, "avss", "label_content")
+        yield {"id": media["file"], **media, "tasks": ["avss"], "seconds": seconds, "frames": [frame], **targets}
 
 
 def _ref_avs(values: Values, layout: Layout) -> Iterator[Line]:
@@ -237,7 +239,9 @@ READERS: Mapping[str, Callable[[Values, Layout], Iterator[Line]]] = MappingProxy
 )
 
 
-def _pictures(values: Values, layout: Layout, seconds: int) -> Iterator[tuple[int, Line, str]]:
+def _pictures(
+    values: Values, layout: Layout, seconds: int, folder: str = "labels_semantic"
+) -> Iterator[tuple[int, Line, str]]:
     """The second, the media and the mask of each annotated picture; S4's training videos have only the first."""
     picture = _picture(values)
     if picture:
@@ -254,7 +258,7 @@ def _pictures(values: Values, layout: Layout, seconds: int) -> Iterator[tuple[in
     for second in range(seconds):
         fields = {**values, "i": second}
         media = media_of(fields, layout, "{label}/{uid}/frames/{i}.jpg", "{label}/{uid}/audio.wav")
-        yield second, media, filled(layout.mask or "{label}/{uid}/labels_semantic/{i}.png", fields, layout)
+        yield second, media, filled(layout.mask or f"{{label}}/{{uid}}/{folder}/{{i}}.png", fields, layout)
 
 
 def _picture(values: Values) -> str:

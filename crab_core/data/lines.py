@@ -55,14 +55,28 @@ def read_objects(path: Path) -> Iterator[Located | BadLine]:
 def read_samples(path: Path) -> Iterator[Sample | BadLine]:
     """The samples of a file, of our own schema or as `crab data synth` writes them; raises as `read_objects`."""
     for found in read_objects(path):
-        if isinstance(found, BadLine):
-            yield found
-            continue
-        try:
-            read = of_world_row if is_world_row(found.document) else read_sample
-            yield read(found.document, found.line)
-        except SampleError as err:
-            yield BadLine(found.line, err.mistakes)
+        yield sample_of(found)
+
+
+def sample_of(found: Located | BadLine) -> Sample | BadLine:
+    """The sample that a line's object is."""
+    if isinstance(found, BadLine):
+        return found
+    try:
+        read = of_world_row if is_world_row(found.document) else read_sample
+        return read(found.document, found.line)
+    except SampleError as err:
+        return BadLine(found.line, err.mistakes)
+
+
+def object_at(path: Path, offset: int, line: int) -> Located | BadLine:
+    """The object of the line that begins at a byte, as `read_objects` found it; raises InputError as that does."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return _object(file.readline(MOST_BYTES), line, offset)
+    except OSError as err:
+        raise InputError(f"cannot read '{path}': {err.strerror or err}", hint="Check the path.") from err
 
 
 def _object(data: bytes, number: int, offset: int) -> Located | BadLine:

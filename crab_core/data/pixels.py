@@ -12,6 +12,8 @@ from crab_core.data.sample import MOST_PIXELS, MaskRef
 from crab_core.errors import InputError
 from crab_core.types import Mask
 
+CLASSES = 71  # of AVSBench, with the background
+
 
 def mask_pixels(mask: MaskRef, root: Path) -> npt.NDArray[np.bool_]:
     """The pixels of a mask (H, W); raises InputError for a picture that is missing, broken or out of the root."""
@@ -22,7 +24,10 @@ def mask_pixels(mask: MaskRef, root: Path) -> npt.NDArray[np.bool_]:
 
 
 def class_map(path: Path) -> npt.NDArray[np.int64]:
-    """Class indices (H, W) of a grey or palette PNG; raises InputError for a picture in colours, or a bad file."""
+    """Class indices (H, W) of a grey or palette PNG, or of a picture in the colours of AVSBench's classes.
+
+    Raises InputError for other colours, or a bad file.
+    """
     import av
 
     try:
@@ -34,13 +39,37 @@ def class_map(path: Path) -> npt.NDArray[np.int64]:
     except (OSError, ValueError, IndexError, StopIteration) as err:
         raise InputError(f"'{path}' is no picture that can be read", hint="Save class indices as PNG.") from err
     if frame.format.name not in ("pal8", "gray"):
-        raise InputError(
-            f"'{path}' is a picture in colours ({frame.format.name}), not of class indices",
-            hint="Write class indices as 8-bit grey or palette PNG.",
-        )
+        return _classes_of(frame.to_ndarray(format="rgb24"), path)
     plane = frame.planes[0]
     stored = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
     return stored[: frame.height, : frame.width].astype(np.int64)
+
+
+def class_colours(count: int = CLASSES) -> npt.NDArray[np.uint8]:
+    """(count, 3): bits 0, 1 and 2 of a number are the highest of red, green and blue, the next three the next."""
+    numbers = np.arange(count)
+    colours = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def _classes_of(picture: npt.NDArray[np.uint8], path: Path) -> npt.NDArray[np.int64]:
+    """The class of each pixel (H, W) of a picture (H, W, 3)."""
+    weights = np.array([1 << 16, 1 << 8, 1])
+    known = class_colours().astype(np.int64) @ weights  # (classes,)
+    codes = picture.astype(np.int64) @ weights  # (H, W)
+    order = np.argsort(known)
+    found = order[np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)]
+    wrong = known[found] != codes
+    if wrong.any():
+        colour = tuple(int(one) for one in picture[wrong][0])
+        raise InputError(
+            f"'{path}' has the colour {colour}, which is none of the {len(known)} classes of AVSBench",
+            hint="Write class indices as 8-bit grey or palette PNG.",
+        )
+    return found.astype(np.int64)
 
 
 def probabilities(path: Path) -> npt.NDArray[np.float32]:

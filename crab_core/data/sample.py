@@ -21,7 +21,7 @@ KEYS = (
 )  # fmt: skip
 _QUESTION = ("id", "question", "answer", "type", "modality", "template", "target", "options")
 _EVENT = ("label", "start_s", "end_s", "track")
-_FRAME = ("time_s", "tasks", "boxes", "masks", "classes")
+_FRAME = ("time_s", "tasks", "boxes", "masks", "classes", "label")
 _EXPRESSION = ("id", "text", "time_s", "mask")
 _MASK = ("label", "file", "rle")
 T = TypeVar("T")
@@ -57,7 +57,8 @@ class MaskRef:
 class Frame:
     """What is true of one picture. `classes` is a picture of class indices (AVSS). None is "not annotated".
 
-    `tasks`, if any are named, are the only ones that the picture is for.
+    `label` says in words what a map shows, for the text to learn. `tasks`, if any are named, are the only ones that the
+    picture is for.
     """
 
     time_s: float
@@ -65,6 +66,7 @@ class Frame:
     masks: tuple[MaskRef, ...] | None = None
     classes: str | None = None
     tasks: tuple[str, ...] = ()
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +271,8 @@ def _frame(reader: _Reader) -> Frame:
     time_s = reader.number("time_s", least=0.0)
     boxes = reader.several("boxes", _box)
     placed = None if boxes is None else tuple(Box(b.label, b.x0, b.y0, b.x1, b.y1, time_s) for b in boxes)
-    return Frame(
-        time_s, placed, reader.several("masks", _mask), reader.text("classes") or None, reader.texts("tasks") or ()
-    )
+    masks, classes = reader.several("masks", _mask), reader.text("classes") or None
+    return Frame(time_s, placed, masks, classes, reader.texts("tasks") or (), reader.text("label"))
 
 
 def _box(reader: _Reader) -> Box:

@@ -7,7 +7,6 @@ matrix products alone, at a speed that is measured for a moment, so that decodin
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +22,8 @@ from crab_core.nn.plus import PlusModel
 from crab_core.nn.plus_config import PlusConfig
 from crab_core.nn.stored import without_weights
 from crab_core.train.file_data import read_lessons
-from crab_core.train.lessons import Lesson
+from crab_core.train.learners import taught_by
+from crab_core.train.lesson_index import LessonIndex
 from crab_core.train.network import only_train
 from crab_core.train.settings import FileData, Stage, TrainSettings
 from crab_core.train.start import LEARN, no_network
@@ -58,7 +58,8 @@ def plans(settings: TrainSettings) -> list[Plan]:
                 model.add_ilora(ILoraConfig(**stage.ilora))
         learning = only_train(model, stage.train)
         if isinstance(settings.data, FileData):
-            lessons = read_lessons(settings.data, stage.tasks, 1, stage.samples, lambda task, seconds: 1.0)
+            taught = taught_by(read_header(folder_of(settings.model)))
+            lessons = read_lessons(settings.data, stage.tasks, 1, stage.samples, lambda task, seconds: 1.0, taught)
         tokens = _tokens_of_row(model, stage, lessons)
         memory = _memory(settings, model, stage, learning, tokens)
         least_s = None if stage.kind != "language" else _least_s(settings, model, stage, learning, tokens)
@@ -93,13 +94,11 @@ def _media_tokens(model: CrabModel | PlusModel) -> float:
     return config.media.seconds * (config.vl.queries + config.al.queries)
 
 
-def _tokens_of_row(model: CrabModel | PlusModel, stage: Stage, lessons: Sequence[Lesson] | None) -> float:
+def _tokens_of_row(model: CrabModel | PlusModel, stage: Stage, lessons: LessonIndex | None) -> float:
     media = _media_tokens(model)
     if lessons is None:
         return media + stage.samples * WORLD_TOKENS
-    texts = sum(len(one.texts) for one in lessons)
-    letters = sum(one.letters for one in lessons)
-    return media + (letters / LETTERS_A_TOKEN + texts * PROMPT_TOKENS) / len(lessons)
+    return media + (lessons.letters_in_all / LETTERS_A_TOKEN + lessons.texts * PROMPT_TOKENS) / len(lessons)
 
 
 def _decoder(model: CrabModel | PlusModel) -> Any:

@@ -25,9 +25,9 @@ MARKS: Mapping[Medium, int] = {"video": VIDEO, "image": VIDEO, "audio": AUDIO}
 class Piece:
     """Rows that the network reads at once: packed texts, each row's media, and the pixels of masks.
 
-    `places` (K, t) are the positions among all B L whose states tell a mask, `shot` (K,) its row, `truths` K masks.
-    `order` is the order in which each row's prompt shows its media of sight, `tokens` the sum of the targets' weights,
-    `of_masks` if the rows are of tasks that tell masks.
+    `places` (K, t) are the positions among all B L whose states tell a mask, `shot` (K,) its row, `truths` K masks,
+    bool or the class of each pixel. `order` is the order in which each row's prompt shows its media of sight, `tokens`
+    the sum of the targets' weights, `tables` the capability by whose tables the rows are read, "" for the LLM's own.
     """
 
     looked: tuple[Looked, ...]
@@ -37,7 +37,7 @@ class Piece:
     shot: tuple[int, ...]
     truths: tuple[torch.Tensor, ...]
     tokens: float
-    of_masks: bool
+    tables: str
 
     @property
     def masks(self) -> int:
@@ -49,7 +49,8 @@ class Piece:
 class RowWriter:
     """Writes lessons in a network's own chat; `queries` is how many places one look takes, by medium.
 
-    A token of a short answer counts `answer_weight` times. `draws` if masks are learnt and not only their words.
+    A token of a short answer counts `answer_weight` times. `draws` if masks are learnt and not only their words, of at
+    most so many `classes`.
     """
 
     chat: ChatText
@@ -57,9 +58,13 @@ class RowWriter:
     answer_weight: float = 1.0
     positions: int = 1 << 30
     draws: bool = False
+    classes: int = 0
 
-    def piece(self, looked: Sequence[Looked], of_masks: bool) -> Piece:
-        """The lessons as one batch; raises UsageError for one longer than the network's positions."""
+    def piece(self, looked: Sequence[Looked], tables: str) -> Piece:
+        """The lessons as one batch.
+
+        Raises UsageError for one longer than the network's positions, and for a class beyond the decoder's.
+        """
         rows = [self.row(one) for one in looked]
         packed = pack(rows)
         length = packed.ids.shape[1]
@@ -75,6 +80,7 @@ class RowWriter:
             told = [truth for text, truth in zip(row.texts, one.truths, strict=True) if text.masks]
             for (_, at), truth in zip(mask_positions(row), told, strict=True):
                 if self.draws and truth is not None:
+                    self._check(truth, one)
                     places.append([number * length + position for position in at])
                     shot.append(number)
                     truths.append(truth)
@@ -89,8 +95,15 @@ class RowWriter:
             tuple(shot),
             tuple(truths),
             float(weights.sum()),
-            of_masks,
+            tables,
         )
+
+    def _check(self, truth: torch.Tensor, looked: Looked) -> None:
+        if truth.dtype != torch.bool and int(truth.max()) >= self.classes:
+            raise UsageError(
+                f"class {int(truth.max())} of '{looked.lesson.ids[0]}' is beyond the model's {self.classes}",
+                hint="Check the map: crab data check FILE",
+            )
 
     def row(self, looked: Looked) -> Row:
         """The shared prefix, and behind it each text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 import warnings
@@ -17,12 +18,13 @@ import torch
 
 from crab_core.engine.device import choose
 from crab_core.engine.resolve import folder_of
-from crab_core.errors import UsageError
+from crab_core.errors import InputError, UsageError
 from crab_core.progress import Listener, Note, ignore
 from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.file_data import note_lessons, read_lessons
-from crab_core.train.learners import check_lessons, learner_of, scale_of
-from crab_core.train.lessons import MASK_TASKS, Lesson, counted
+from crab_core.train.file_stage import TASK_TABLES
+from crab_core.train.learners import check_lessons, learner_of, scale_of, taught_by
+from crab_core.train.lesson_index import LessonIndex
 from crab_core.train.looking import AHEAD, Looked, Looker
 from crab_core.train.network import describe, encoder_key
 from crab_core.train.processes import Group
@@ -47,7 +49,7 @@ class FileTraining:
     on_progress: Listener = ignore
     group: Group = field(default_factory=Group)
     trackers: Sequence[Tracker] = ()
-    _lessons: dict[str, list[Lesson]] = field(default_factory=dict)
+    _lessons: dict[str, LessonIndex] = field(default_factory=dict)
 
     def finish(self) -> Path:
         """Trains every stage that has not ended yet; gives the folder of the last one's model, `out/model`."""
@@ -74,14 +76,14 @@ class FileTraining:
         """The folder of the model that the run starts from."""
         return folder_of(self.settings.model)
 
-    def lessons(self, stage: Stage) -> list[Lesson]:
+    def lessons(self, stage: Stage) -> LessonIndex:
         """What the files teach in a stage, read once for stages that want the same of them."""
         wanted = json.dumps([dict(stage.tasks), stage.samples])
         if wanted not in self._lessons:
             self._lessons[wanted] = self._read(stage)
         return self._lessons[wanted]
 
-    def _read(self, stage: Stage) -> list[Lesson]:
+    def _read(self, stage: Stage) -> LessonIndex:
         header = read_header(self.first)
         try:
             known_s, box_px = scale_of(header)
@@ -91,7 +93,7 @@ class FileTraining:
         def second_s(task: str, seconds: float) -> float:
             return seconds / known_s if seconds > known_s + 0.5 else 1.0
 
-        lessons = read_lessons(self.data, stage.tasks, box_px, stage.samples, second_s)
+        lessons = read_lessons(self.data, stage.tasks, box_px, stage.samples, second_s, taught_by(header))
         check_lessons(header, lessons)
         return lessons
 
@@ -113,21 +115,26 @@ class FileTraining:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
                 start.model.llm.gradient_checkpointing_enable({"use_reentrant": False})
+        if self.settings.shard:
+            from crab_core.train.sharding import shard
+
+            shard(start.model, self.group)
         work = FileWork(self.settings, stage, start, lessons, self.group, self.on_progress)
         began = time.monotonic()
 
-        def write(place: Path, curve: Sequence[Mapping[str, float]]) -> None:
+        def write(place: Path, curve: Sequence[Mapping[str, float]], weights: Mapping[str, torch.Tensor]) -> None:
             facts: dict[str, Any] = {
                 "settings": settings_document(self.settings),
                 "parameters": describe(start.model),
                 "stage": stage.name,
                 "start": {"name": start.header.name, "training": dict(start.header.training)} if at == 0 else {},
                 "seconds": round(time.monotonic() - began),
-                "rows": dict(counted(lessons)),
+                "rows": dict(lessons.counts),
                 "skipped": dict(work.looker.skipped),
                 "curve": curve,
             }
-            write_tuned(start, place, counted(lessons), facts, self.settings.name)
+            learnt = {name.removeprefix("model."): one for name, one in weights.items()}
+            write_tuned(start, place, lessons.counts, facts, self.settings.name, learnt)
 
         loop = StageLoop(
             Work(work.module, work.pieces, work.ids, work.names),
@@ -139,14 +146,16 @@ class FileTraining:
             on_progress=self.on_progress,
             group=self.group,
             scaled=self.settings.precision == "fp16",
+            sharded=self.settings.shard,
             trackers=self.trackers,
         )
         try:
             curve = loop.run(resume=self.resume)
         finally:
             work.looker.close()
+        weights = loop.weights()
         if self.group.is_first:
-            self._place(self.stage_folder(stage), lambda place: write(place, curve))
+            self._place(self.stage_folder(stage), lambda place: write(place, curve, weights))
             if work.looker.skipped:
                 self.on_progress(Note(f"{len(work.looker.skipped)} clips were left out", seen=True))
 
@@ -169,7 +178,7 @@ class FileWork:
         settings: TrainSettings,
         stage: Stage,
         start: Start,
-        lessons: Sequence[Lesson],
+        lessons: LessonIndex,
         group: Group,
         on_progress: Listener,
     ) -> None:
@@ -192,9 +201,9 @@ class FileWork:
         )
         try:
             self.grid = schedule(
-                [one.task for one in lessons],
-                [one.letters for one in lessons],
-                stage.tasks or {task: float(count) for task, count in counted(lessons).items()},
+                lessons.places(),
+                lessons.letters,
+                stage.tasks or {task: float(count) for task, count in lessons.counts.items()},
                 steps=stage.steps,
                 batch=stage.batch,
                 seed=settings.seed,
@@ -203,25 +212,37 @@ class FileWork:
         except ValueError as err:
             raise UsageError(str(err), hint="Leave the task out of the stage's tasks.") from err
         self.totals = (0.0, 0.0)
+        self.sharded = settings.shard
+        self.spare: Batch | None = None
 
     def pieces(self, step: int) -> list[Batch]:
         """This process's part of a step."""
         for ahead in range(step, min(step + 1 + AHEAD, len(self.grid))):
             self.looker.prepare(self._own(ahead))
         looked = [self._encoded(one) for one in self.looker.look(self._own(step))]
-        kinds = [[one for one in looked if one.lesson.task not in MASK_TASKS]]
-        kinds.append([one for one in looked if one.lesson.task in MASK_TASKS])
-        if not self.module.own_tables:
-            kinds = [looked]
+        kinds: dict[str, list[Looked]] = {"": []}
+        for one in looked:
+            tables = TASK_TABLES.get(one.lesson.task, "")
+            kinds.setdefault(tables if tables in self.module.own_tables else "", []).append(one)
         parts = [
-            self.writer.piece([kind[at] for at in share], of_masks=number == 1)
-            for number, kind in enumerate(kinds)
+            self.writer.piece([kind[at] for at in share], tables)
+            for tables, kind in sorted(kinds.items())
             for share in np.array_split(np.arange(len(kind)), self.stage.accumulate)
             if len(share)
         ]
         tokens, masks = self.group.sums([sum(part.tokens for part in parts), float(sum(part.masks for part in parts))])
         self.totals = (tokens, masks)
-        return [{"piece": part, "tokens": tokens, "masks": masks} for part in parts]
+        pieces: list[Batch] = [{"piece": part, "tokens": tokens, "masks": masks} for part in parts]
+        return self._as_many_as_others(pieces) if self.sharded else pieces
+
+    def _as_many_as_others(self, pieces: list[Batch]) -> list[Batch]:
+        """The pieces, and as often as another process has more the last one without weight: layers are gathered."""
+        self.spare = pieces[-1] if pieces else self.spare
+        lacking = self.group.most(len(pieces)) - len(pieces)
+        if lacking and self.spare is None:
+            raise InputError("no clip of a process can be used in the first step", hint="Raise the stage's 'batch'.")
+        idle: Batch = {**self.spare, "tokens": math.inf, "masks": math.inf} if self.spare else {}
+        return [*pieces, *[idle] * lacking]
 
     def names(self) -> Sequence[str]:
         """What the pieces that were asked for last tell."""

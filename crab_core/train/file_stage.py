@@ -7,6 +7,7 @@ Letters: B rows, L positions, N frames, S seconds, P patches, D width, Q queries
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -16,13 +17,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from crab_core.nn.crab import CrabModel
-from crab_core.nn.mask_losses import binary_loss
+from crab_core.nn.mask_losses import binary_loss, semantic_loss
 from crab_core.train.file_rows import Piece
-from crab_core.train.lessons import MASK_TASKS
+from crab_core.train.lessons import MASK_TASKS, SEMANTIC_TASKS
 from crab_core.train.looking import Looked, Tensors, placed
 from crab_core.train.packing import IGNORED
 
-AVS = "avs"
+TASK_TABLES: Mapping[str, str] = {task: "avss" if task in SEMANTIC_TASKS else "avs" for task in MASK_TASKS}
 
 
 class FileStage(nn.Module):
@@ -37,9 +38,9 @@ class FileStage(nn.Module):
         super().__init__()
         self.model, self.answer_weight, self.mask_weight, self.dtype = model, answer_weight, mask_weight, dtype
         self.parts = frozenset(parts)
-        avs = dict(model.capabilities.items()).get(AVS)
         tokens = model.llm.get_input_embeddings().weight
-        self.own_tables = avs is not None and not torch.equal(avs.tokens.weight, tokens)
+        known = dict(model.capabilities.items())
+        self.own_tables = frozenset(name for name in known if not torch.equal(known[name].tokens.weight, tokens))
 
     def train(self, mode: bool = True) -> FileStage:
         """Training mode for what learns; what is frozen keeps its statistics and drops nothing."""
@@ -59,8 +60,7 @@ class FileStage(nn.Module):
     def forward(self, piece: Piece, tokens: float, masks: float) -> Mapping[str, torch.Tensor]:
         """`loss`, `token_accuracy` and with masks `mask_loss`, `mask_iou`: sums over a step's pieces are the step's."""
         packed, device = piece.packed, self.model.vl_projector.queries.device
-        capability = AVS if piece.of_masks and self.own_tables else ""
-        using: AbstractContextManager[None] = self.model.using(capability)
+        using: AbstractContextManager[None] = self.model.using(piece.tables)
         with self.computing(), using:
             media = [self._media(one) for one in piece.looked]
             embeds = self.model.llm.get_input_embeddings()(packed.ids.to(device))  # (B, L, W)
@@ -86,7 +86,7 @@ class FileStage(nn.Module):
                 of_masks = self._masks(piece, media, hidden, masks)
                 loss = loss + self.mask_weight * of_masks["mask_loss"]
                 told |= {name: one.detach() for name, one in of_masks.items()}
-        return {"loss": loss, **told, "tokens": kept.sum()}
+        return {"loss": loss, **told, "tokens": kept.sum() * math.isfinite(tokens)}
 
     def computing(self) -> AbstractContextManager[object]:
         """The precision of computing."""
@@ -131,14 +131,40 @@ class FileStage(nn.Module):
     def _masks(
         self, piece: Piece, media: Sequence[Tensors], hidden: torch.Tensor, masks: float
     ) -> dict[str, torch.Tensor]:
+        """`mask_loss` and `mask_iou`, of binary and of semantic masks: parts of means over all masks of the step."""
         states = hidden.flatten(0, 1)[piece.places.to(hidden.device)]  # (K, t, W)
-        layers = [torch.cat([media[row][f"layer_{level}"] for row in piece.shot]) for level in range(2)]
-        logits = self.model.capabilities[AVS].draw(states, layers).float()  # (K, 1, h, w)
-        truth = torch.stack([_resized(one, logits.shape[-2:]) for one in piece.truths]).to(logits.device)
-        inside, wanted = logits.detach() > 0, truth > 0
-        union = (inside | wanted).flatten(1).sum(1)
-        iou = (inside & wanted).flatten(1).sum(1) / union.clamp_min(1)
-        return {"mask_loss": binary_loss(logits, truth) / masks, "mask_iou": iou.sum() / masks}
+        loss, iou = states.new_zeros(()), states.new_zeros(())
+        for capability in dict.fromkeys(TASK_TABLES.values()):
+            rows = [piece.looked[row].lesson.task for row in piece.shot]
+            picked = [number for number, task in enumerate(rows) if TASK_TABLES[task] == capability]
+            if not picked:
+                continue
+            shots = [media[piece.shot[number]] for number in picked]
+            layers = [torch.cat([one[f"layer_{level}"] for one in shots]) for level in range(2)]
+            logits = self.model.capabilities[capability].draw(states[picked], layers).float()  # (k, C, h, w)
+            truths = [piece.truths[number] for number in picked]
+            score = _semantic if capability == "avss" else _binary
+            made = score(logits, [one.to(logits.device) for one in truths])
+            loss, iou = loss + made[0], iou + made[1].sum()
+        return {"mask_loss": loss / masks, "mask_iou": iou / masks}
+
+
+def _binary(logits: torch.Tensor, truths: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The summed loss of masks (k, 1, h, w), and the IoU of each (k,)."""
+    truth = torch.stack([_resized(one, logits.shape[-2:]) for one in truths])
+    inside, wanted = logits.detach() > 0, truth > 0
+    union = (inside | wanted).flatten(1).sum(1)
+    return binary_loss(logits, truth), (inside & wanted).flatten(1).sum(1) / union.clamp_min(1)
+
+
+def _semantic(logits: torch.Tensor, truths: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The summed loss of maps (k, C, h, w), and of each the share of right pixels where something is told or true."""
+    size = tuple(logits.shape[-2:])
+    truth = torch.stack([F.interpolate(one[None, None].float(), size=size, mode="nearest")[0] for one in truths])
+    told, wanted = logits.detach().argmax(1), truth[:, 0].long()  # (k, h, w)
+    shown = (told > 0) | (wanted > 0)
+    right = ((told == wanted) & shown).flatten(1).sum(1)
+    return semantic_loss(logits, truth), right / shown.flatten(1).sum(1).clamp_min(1)
 
 
 def _resized(pixels: torch.Tensor, size: torch.Size) -> torch.Tensor:

@@ -12,7 +12,8 @@ from crab_core.errors import UsageError
 from crab_core.nn.plus import PlusModel
 from crab_core.train.file_rows import RowWriter
 from crab_core.train.file_stage import FileStage
-from crab_core.train.lessons import MASK_TASKS, Lesson
+from crab_core.train.lesson_index import LessonIndex
+from crab_core.train.lessons import SEMANTIC_TASKS, TAUGHT
 from crab_core.train.looking import Looked
 from crab_core.train.plus_stage import PlusStage, PlusWriter
 
@@ -27,8 +28,11 @@ ENCODERS = ("visual_encoder", "audio_encoder")
 class Writer(Protocol):
     """Writes lessons as rows."""
 
-    def piece(self, looked: Sequence[Looked], of_masks: bool) -> Any:
-        """The lessons as one batch, with its `tokens` and `masks`; raises UsageError for a text that is too long."""
+    def piece(self, looked: Sequence[Looked], tables: str) -> Any:
+        """The lessons as one batch, with its `tokens` and `masks`, read and written by the tables of a capability.
+
+        Raises UsageError for a text that is too long.
+        """
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def learner_of(start: Start, stage: Stage, dtype: torch.dtype) -> Learner:
         stage.answer_weight,
         int(model.llm.config.max_position_embeddings),
         draws="masks" in stage.train,
+        classes=config.mask.decoder.classes if config.mask is not None else 0,
     )
     module = FileStage(model, stage.train, stage.answer_weight, stage.mask_weight, dtype)
     return Learner(module, rows, keeps_encodings=not set(ENCODERS) & set(stage.train))
@@ -75,13 +80,23 @@ def scale_of(header: Header) -> tuple[int, int]:
     return of_crab.seconds, of_crab.box_px
 
 
-def check_lessons(header: Header, lessons: Sequence[Lesson]) -> None:
-    """Raises UsageError for masks without words, where a model tells a mask by words alone."""
-    if header.family != "crab-plus":
-        return
-    mute = next((one for one in lessons if one.task in MASK_TASKS and not all(text.target for text in one.texts)), None)
-    if mute is not None:
+def taught_by(header: Header) -> tuple[str, ...]:
+    """The tasks that a model can learn if none is named: maps of classes only with a decoder for them."""
+    known = dict(header.config.get("mask") or {}).get("capabilities", ())
+    return tuple(task for task in TAUGHT if task not in SEMANTIC_TASKS or "avss" in known)
+
+
+def check_lessons(header: Header, lessons: LessonIndex) -> None:
+    """Raises UsageError for lessons that the model has no decoder or no words for."""
+    semantic = next((task for task in lessons.counts if task in SEMANTIC_TASKS), None)
+    if semantic is not None and semantic not in taught_by(header):
         raise UsageError(
-            f"model '{header.name}' tells a mask by a box and points: '{mute.ids[0]}' has no text for '{mute.task}'",
+            f"model '{header.name}' has no decoder for maps of classes, which '{semantic}' needs",
+            hint="Import it with --avss FILE, or leave the task out of the stage's tasks.",
+        )
+    if header.family == "crab-plus" and lessons.mute is not None:
+        raise UsageError(
+            f"model '{header.name}' tells a mask by a box and points: "
+            f"'{lessons.mute[0]}' has no text for '{lessons.mute[1]}'",
             hint="Give it in 'targets', or leave the task out of the stage's tasks.",
         )

@@ -6,7 +6,7 @@ boxes, masks and captions, as they stand in the released data (Crab, arXiv 2503.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from crab_core.tasks.grammar import write_answer, write_ave, write_avvp
 from crab_core.tasks.sights import NOTHING, write_box, write_boxes, write_mask, write_referred
 from crab_core.types import Box, Event, Track
 
-MASK_TASKS = ("s4", "ms3", "ref-avs")
+MASK_TASKS = ("s4", "ms3", "ref-avs", "avss")
+SEMANTIC_TASKS = ("avss",)  # whose masks tell the class of each pixel
 TAUGHT = ("avqa", "ave", "avvp", "avcap", "arig", "ssl", *MASK_TASKS)  # by files
 
 
@@ -24,7 +25,7 @@ class Text:
     """One text to learn: what is asked (None for a task that asks nothing in words) and what to write.
 
     `label` is what a mask shows; the target of a mask is made when its picture's second is known. `masks` are the
-    pixels meant, empty for an answer without a mask.
+    pixels meant, empty for an answer without a mask; `classes` is the picture of each pixel's class instead.
     """
 
     question: str | None
@@ -32,6 +33,7 @@ class Text:
     id: str
     label: str = ""
     masks: tuple[MaskRef, ...] = ()
+    classes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ def _of_frame(sample: Sample, frame: Frame, task: str, own: str, canvas_px: int)
             return []  # the task knows one sounding object
         made = own or (write_boxes(boxes) if task == "ssl" else write_box(boxes[0] if boxes else None))
         return [Text(None, made, name)]
+    if task in SEMANTIC_TASKS:
+        return [] if frame.classes is None else [Text(None, own, name, frame.label or "object", (), frame.classes)]
     if frame.masks is None:
         return []
     labels = " and ".join(dict.fromkeys(mask.label or "object" for mask in frame.masks))
@@ -159,11 +163,3 @@ def _scaled(box: Box, sample: Sample, canvas_px: int) -> Box:
         raise ValueError(f"line {sample.line} ('{sample.id}') has boxes and no 'size' of its frame")
     x, y = canvas_px / sample.size[0], canvas_px / sample.size[1]
     return replace(box, x0=box.x0 * x, y0=box.y0 * y, x1=box.x1 * x, y1=box.y1 * y)
-
-
-def counted(lessons: Sequence[Lesson]) -> Mapping[str, int]:
-    """How many lessons each task has."""
-    counts: dict[str, int] = {}
-    for lesson in lessons:
-        counts[lesson.task] = counts.get(lesson.task, 0) + 1
-    return counts

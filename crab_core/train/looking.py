@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from crab_core.data.pixels import mask_pixels
+from crab_core.data.pixels import class_map, mask_pixels
 from crab_core.data.places import inside
 from crab_core.engine.checks import require
 from crab_core.engine.moments import look_at
@@ -27,7 +27,8 @@ from crab_core.media import load_clip, probe
 from crab_core.progress import Listener, Note, ignore
 from crab_core.registry import TASKS
 from crab_core.tasks.pictures import at_second, ordinal
-from crab_core.train.lessons import MASK_TASKS, Lesson, whole_target
+from crab_core.train.lesson_index import LessonIndex
+from crab_core.train.lessons import MASK_TASKS, Lesson, Text, whole_target
 from crab_core.types import Prompt, Request
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ AHEAD = 2  # steps that workers are ahead
 @dataclass(frozen=True)
 class Looked:
     """A lesson as it is shown: for each text its prompt, what to write and the pixels meant (H, W) or None.
+
+    Pixels are bool, or for a semantic mask int64 classes.
 
     `media` holds `frames` (N, 3, H, W) and `banks` (S, L, 128), or what frozen encoders gave: `seen` (N, P, D), `heard`
     (S, n, D) and, for masks, `layer_0` and `layer_1` (1, P, D). A lacking medium is absent.
@@ -66,7 +69,7 @@ class Looker:
 
     network: OpenNetwork
     profile: str
-    lessons: Sequence[Lesson]
+    lessons: LessonIndex
     workers: int = 2
     cache: Path | None = None
     encoders: str = ""
@@ -126,7 +129,7 @@ class Looker:
             return
         self.skipped[lesson.file] = err.message
         self.on_progress(Note(f"'{lesson.file}' is left out: {err.message}", seen=True))
-        clips = len({one.file for one in self.lessons})
+        clips = self.lessons.clips
         if len(self.skipped) > self.most_skipped * clips:
             raise InputError(
                 f"{len(self.skipped)} of {clips} clips cannot be used, more than {self.most_skipped:.0%}; "
@@ -159,7 +162,7 @@ class Looker:
             lesson,
             tuple(at_second(prompt, (picture or 0) + 1) for prompt in prompts),
             tuple(whole_target(text, lesson.task, word) for text in lesson.texts),
-            tuple(_truth(text.masks, lesson.root) if text.masks else None for text in lesson.texts),
+            tuple(_truth(text, lesson.root) for text in lesson.texts),
             media,
             picture,
             key,
@@ -200,9 +203,13 @@ class Looker:
         return self.cache / key[:2] / f"{key}.safetensors"
 
 
-def _truth(masks: Sequence[Any], root: Path) -> torch.Tensor:
-    """(H, W) the pixels of all masks of a text."""
-    pixels = [mask_pixels(mask, root) for mask in masks]
+def _truth(text: Text, root: Path) -> torch.Tensor | None:
+    """(H, W) the pixels of all masks of a text, bool, or the class of each pixel, int64; None without any."""
+    if text.classes is not None:
+        return torch.from_numpy(class_map(inside(root, text.classes)))
+    if not text.masks:
+        return None
+    pixels = [mask_pixels(mask, root) for mask in text.masks]
     if len({one.shape for one in pixels}) > 1:
         raise InputError("masks of one picture differ in size")
     return torch.from_numpy(np.logical_or.reduce(pixels))

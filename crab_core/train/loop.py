@@ -52,6 +52,8 @@ def run(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with joined(on_gpus=_on_gpus(settings)) as group:
+        if settings.shard and not group.is_shared:
+            raise UsageError("one process has nobody to share the model with", hint="Add --processes 2, or more.")
         listener = on_progress if group.is_first else ignore
         data = fingerprint(load_bank()) if settings.network is not None else data_hash(settings)
         check_same_run(out, settings, resume=resume, data="" if settings.network is not None else data)
@@ -122,7 +124,7 @@ class Training:
         self.on_progress(Note(f"stage '{stage.name}': {trained / 1e6:.2f} M parameters learn, {stage.steps} steps"))
         began = time.monotonic()
 
-        def write(folder: Path, curve: Sequence[Mapping[str, float]]) -> None:
+        def write(folder: Path, curve: Sequence[Mapping[str, float]], _: object = None) -> None:
             facts = {
                 "stage": stage.name,
                 "seconds": round(time.monotonic() - began),

@@ -45,7 +45,10 @@ def make_optimizer(
     groups = [group for group in groups if group["params"]]
     if name in PACKED:
         return _packed(name, groups, rate)
-    parts: list[Optimizer] = [AdamW(groups, lr=rate, betas=BETAS)] if groups else []
+    one_by_one = len({type(one.data) for one in rest}) > 1  # weights in parts beside whole ones take no common step
+    parts: list[Optimizer] = []
+    if groups:
+        parts.append(AdamW(groups, lr=rate, betas=BETAS, foreach=False if one_by_one else None))
     if matrices:
         parts.append(Muon(matrices, lr=matrix_rate, momentum=MOMENTUM, weight_decay=weight_decay))
     return parts[0] if len(parts) == 1 else Together(parts)

@@ -7,6 +7,7 @@ the end of the turn. Letters: B rows, L positions.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -57,7 +58,7 @@ class PlusWriter:
     answer_weight: float
     places: int
 
-    def piece(self, looked: Sequence[Looked], of_masks: bool) -> PlusPiece:
+    def piece(self, looked: Sequence[Looked], tables: str) -> PlusPiece:
         """The lessons as one batch; raises UsageError for one longer than the network's positions."""
         texts = tuple(self._texts(one) for one in looked)
         weights = [sum(text.weights) for row in texts for text in row]
@@ -93,7 +94,7 @@ class PlusStage(nn.Module):
     `dtype` is what frozen weights compute in; learning weights are kept in float32 and cast as they are used.
     """
 
-    own_tables = False
+    own_tables: frozenset[str] = frozenset()
 
     def __init__(self, model: PlusModel, chat: ChatText, pad_id: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class PlusStage(nn.Module):
         return {
             "loss": (losses * counts).sum() / tokens,
             "token_accuracy": (right * counts).sum().detach() / tokens,
-            "tokens": kept.sum(),
+            "tokens": kept.sum() * math.isfinite(tokens),
         }
 
     def encoded(self, looked: Looked) -> Looked:

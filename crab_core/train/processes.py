@@ -43,8 +43,23 @@ class Group:
         torch.distributed.all_reduce(tensor)
         return [float(one) for one in tensor.tolist()]
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Every gradient becomes the sum over all processes; one that none has stays None."""
+    def most(self, value: int) -> int:
+        """The largest of all processes' values."""
+        if not self.is_shared:
+            return value
+        tensor = torch.tensor(value, device=self.device)
+        torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
+        return int(tensor)
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter], *, shared: bool = False) -> None:
+        """Every gradient becomes the sum over all processes; one that none has stays None.
+
+        `shared` leaves out those of which each process holds a part: the backward pass has summed them.
+        """
+        if shared:
+            from crab_core.train.sharding import is_sharded
+
+            parameters = [one for one in parameters if not is_sharded(one)]
         if not self.is_shared or not parameters:
             return
         has = self.sums([float(one.grad is not None) for one in parameters])

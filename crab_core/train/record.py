@@ -15,7 +15,7 @@ from crab_core.train.settings import FileData, TrainSettings
 from crab_core.weights.folder import sha256_of
 
 RECORD = "run.json"
-FREE, FREE_OF_DATA = ("keep", "track"), ("cache", "workers")  # which may be others when a run goes on
+FREE, FREE_OF_DATA = ("keep", "track", "shard"), ("cache", "workers")  # which may be others when a run goes on
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "opencv-python-headless")
 
 

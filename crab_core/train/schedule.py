@@ -5,7 +5,7 @@ A pure function of the seed, so that a run that goes on sees what it would have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,8 @@ WINDOW = 16  # steps whose rows are sorted by length together
 
 
 def schedule(
-    tasks: Sequence[str],
-    lengths: Sequence[int],
+    places: Mapping[str, npt.NDArray[np.int64]],
+    lengths: npt.NDArray[np.int64],
     weights: Mapping[str, float],
     *,
     steps: int,
@@ -23,12 +23,11 @@ def schedule(
     seed: int,
     group_lengths: bool,
 ) -> npt.NDArray[np.int64]:
-    """(S, B) numbers of lessons, of which `tasks` and `lengths` tell each one's.
+    """(S, B) numbers of lessons; `places` are those of each task, `lengths` tell how long each lesson is.
 
     With `group_lengths` rows of about the same length share a step. Raises ValueError for a task without lessons.
     """
-    of_task = {task: np.flatnonzero([one == task for one in tasks]) for task in weights}
-    lacking = [task for task, found in of_task.items() if not len(found)]
+    lacking = [task for task in weights if task not in places]
     if lacking:
         raise ValueError(f"no lesson for {', '.join(lacking)}")
     rng = np.random.default_rng([seed, 4])
@@ -37,10 +36,10 @@ def schedule(
     drawn = rng.choice(len(names), steps * batch, p=share / share.sum())
     rows = np.empty(steps * batch, np.int64)
     for number, name in enumerate(names):
-        places = np.flatnonzero(drawn == number)
-        rows[places] = _in_turn(of_task[name], len(places), rng)
+        drawn_at = np.flatnonzero(drawn == number)
+        rows[drawn_at] = _in_turn(places[name], len(drawn_at), rng)
     grid = rows.reshape(steps, batch)
-    return _by_length(grid, np.asarray(lengths), rng) if group_lengths else grid
+    return _by_length(grid, lengths, rng) if group_lengths else grid
 
 
 def _in_turn(found: npt.NDArray[np.int64], count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

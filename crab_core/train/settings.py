@@ -22,7 +22,8 @@ OptimizerName = Literal["adamw", "muon", "adamw8bit", "paged-adamw8bit"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 QuantizeName = Literal["none", "4bit", "8bit"]
 PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags", "llm", "tables", "ilora", "masks")
-TASK_NAMES = (*TEXT_TASKS, *MOMENT_TASKS)  # what the generated world can teach
+WORLD_TASKS = (*TEXT_TASKS, *MOMENT_TASKS)  # what the generated world can teach
+TASK_NAMES = tuple(dict.fromkeys((*WORLD_TASKS, *TAUGHT)))
 WORLD_MIXTURE: Mapping[str, float] = {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5}
 TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the folder of a run, beside the stages
 
@@ -162,7 +163,8 @@ class TrainSettings:
     """A whole run: a new network by its config or the model to start from, the data and the stages in order.
 
     A new network learns from clips of the generated world, a model from annotated files. `precision`, `quantize`,
-    `checkpointing` and `device` are of runs that start from a model.
+    `checkpointing`, `device` and `shard` (of the LLM's layers, over several processes) are of runs that start from a
+    model.
     """
 
     name: str
@@ -181,6 +183,7 @@ class TrainSettings:
     precision: PrecisionName = "fp32"
     quantize: QuantizeName = "none"
     checkpointing: bool = False
+    shard: bool = False
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
@@ -212,9 +215,12 @@ class TrainSettings:
         CrabConfig.from_dict({**network, "llm": llm})  # its mistakes are told with the others
         if isinstance(self.data, FileData):
             raise ValueError("data: a new network learns from generated clips; name a 'model' to learn from files")
-        if self.precision != "fp32" or self.quantize != "none" or self.checkpointing:
-            raise ValueError("precision, quantize and checkpointing are for runs that start from a 'model'")
+        if self.precision != "fp32" or self.quantize != "none" or self.checkpointing or self.shard:
+            raise ValueError("precision, quantize, checkpointing and shard are for runs that start from a 'model'")
         for stage in self.stages:
+            unknown = [task for task in stage.tasks if task not in WORLD_TASKS]
+            if unknown:
+                raise ValueError(f"stage '{stage.name}': generated clips do not teach '{unknown[0]}'")
             if stage.optimizer in ("adamw8bit", "paged-adamw8bit"):
                 raise ValueError(f"stage '{stage.name}': 8-bit optimizers are for runs that start from a 'model'")
             if stage.accumulate != 1 and {"visual_encoder", "audio_encoder"} & set(stage.train):
@@ -225,10 +231,14 @@ class TrainSettings:
     def _check_files(self) -> None:
         if not isinstance(self.data, FileData):
             raise ValueError("data: a 'model' learns from files: data: {files: [labels.jsonl]}")
+        if self.shard and (self.quantize != "none" or self.precision == "fp16"):
+            raise ValueError("shard: only weights that are not packed are shared out, in fp32 or bf16")
         for stage in self.stages:
             if stage.kind != "language":
                 raise ValueError(f"stage '{stage.name}': from files only kind language learns, got {stage.kind}")
             if stage.reading or stage.places:
                 raise ValueError(f"stage '{stage.name}': reading and places are of generated clips")
+            if self.shard and stage.optimizer != "adamw":
+                raise ValueError(f"stage '{stage.name}': a sharded model learns by adamw, not {stage.optimizer}")
             if self.quantize != "none" and "llm" in stage.train:
                 raise ValueError(f"stage '{stage.name}': weights that are packed to {self.quantize} cannot learn")

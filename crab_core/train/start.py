@@ -95,9 +95,20 @@ def learn(start: Start, stage: Stage) -> int:
     return learning
 
 
-def write_tuned(start: Start, folder: Path, tasks: Iterable[str], training: Mapping[str, Any], name: str) -> None:
-    """Writes a model folder at a place where nothing is; raises ResourceError if the disk does not take it."""
-    own = {start.model.stored_name(key): one for key, one in start.model.named_parameters() if one.requires_grad}
+def write_tuned(
+    start: Start,
+    folder: Path,
+    tasks: Iterable[str],
+    training: Mapping[str, Any],
+    name: str,
+    learnt: Mapping[str, torch.Tensor],
+) -> None:
+    """Writes a model folder at a place where nothing is; `learnt` are whole weights by their names in the network.
+
+    Raises ResourceError if the disk does not take it.
+    """
+    learning = [key for key, one in start.model.named_parameters() if one.requires_grad]
+    own = {start.model.stored_name(key): learnt[key] for key in learning}
     own |= {name: one for name, one in _statistics(start.model) if _is_of(name, own)}
     try:
         folder.mkdir(parents=True)

@@ -29,6 +29,7 @@ from crab_core.train.reports import Reports, Tracker
 from crab_core.train.settings import Stage
 
 Batch = Mapping[str, Any]
+WriteModel = Callable[[Path, Sequence[Mapping[str, float]], Mapping[str, torch.Tensor]], None]
 LARGEST_NORM = 1.0
 SEED_STRIDE = 1_000_003
 
@@ -50,19 +51,22 @@ class Work:
 
 @dataclass
 class StageLoop:
-    """Trains one stage in place; `offset` is how many steps the stages before it had, `write_model(folder, curve)`
-    writes the model as it is. `scaled` keeps gradients of fp16 from vanishing.
+    """Trains one stage in place; `offset` is how many steps the stages before it had.
+
+    `write_model(folder, curve, weights)` writes the model as it is, `weights` being what learns, whole, by its name in
+    the module. `scaled` keeps gradients of fp16 from vanishing; `sharded` if processes hold parts of weights.
     """
 
     work: Work
     stage: Stage
     checkpoints: Checkpoints
-    write_model: Callable[[Path, Sequence[Mapping[str, float]]], None]
+    write_model: WriteModel
     offset: int
     seed: int
     on_progress: Listener
     group: Group = field(default_factory=Group)
     scaled: bool = False
+    sharded: bool = False
     trackers: Sequence[Tracker] = ()
     reports: Reports = field(init=False)
 
@@ -102,15 +106,22 @@ class StageLoop:
         self.optimizer.zero_grad()
         values = self._backward(step)
         self._check(step, values["loss"])
-        self.group.sum_gradients(self.learning)
+        self.group.sum_gradients(self.learning, shared=self.sharded)
         if not any(one.grad is not None for one in self.learning):
             return  # nothing of the step could be used
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.learning, LARGEST_NORM)
+        norm = self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.reports.add(values)
-        self.reports.set(grad_norm=float(norm), learning_rate=self.optimizer.param_groups[0]["lr"])
+        self.reports.set(grad_norm=norm, learning_rate=self.optimizer.param_groups[0]["lr"])
+
+    def _clip(self) -> float:
+        if self.sharded:
+            from crab_core.train.sharding import clip_gradients
+
+            return clip_gradients(self.learning, LARGEST_NORM, self.group)
+        return float(nn.utils.clip_grad_norm_(self.learning, LARGEST_NORM))
 
     def _backward(self, step: int) -> dict[str, float]:
         """The gradients of a step, and its values summed over pieces and processes."""
@@ -133,20 +144,31 @@ class StageLoop:
                 hint=f"Lower the rate, or look at these samples. {self.checkpoints.last_told()}",
             )
 
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What learns, and buffers, whole and on the CPU; every process must ask for it."""
+        if self.sharded:
+            from crab_core.train.sharding import whole
+
+            return {name: whole(tensor) for name, tensor in _kept(self.work.module)}
+        return {name: tensor.detach().cpu() for name, tensor in _kept(self.work.module)}
+
     def _save(self, done: int) -> None:
+        weights, optimizer = self.weights(), self.optimizer.state_dict()
+        if self.sharded:
+            from crab_core.train.sharding import whole_state
+
+            optimizer = whole_state(optimizer)
         if self.group.is_first:
-            self._write(done)
+            self._write(done, {"weights": weights, "optimizer": optimizer})
         self.group.wait()
 
-    def _write(self, done: int) -> None:
-        weights = {name: tensor.detach().cpu() for name, tensor in _kept(self.work.module)}
-        state: dict[str, Any] = {
-            "weights": weights,
-            "optimizer": self.optimizer.state_dict(),
-            "reports": self.reports.state(),
-        }
-        state["scaler"] = self.scaler.state_dict()
-        self.checkpoints.save(self.offset + done, lambda folder: self.write_model(folder, self.reports.curve), state)
+    def _write(self, done: int, learnt: State) -> None:
+        state = {**learnt, "reports": self.reports.state(), "scaler": self.scaler.state_dict()}
+
+        def write(folder: Path) -> None:
+            self.write_model(folder, self.reports.curve, learnt["weights"])
+
+        self.checkpoints.save(self.offset + done, write, state)
 
     def _restore(self, state: State | None) -> int:
         """Takes a checkpoint over; gives the steps that are done."""
@@ -158,13 +180,24 @@ class StageLoop:
                 f"the checkpoint '{self.checkpoints.folder(state['step'])}' is of other weights than the run's",
                 hint="Start again in another folder: --out DIR",
             )
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(state["weights"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._take(own, state)
         self.scaler.load_state_dict(state["scaler"])
         self.reports.take(state["reports"])
         return int(state["step"]) - self.offset
+
+    def _take(self, own: Mapping[str, torch.Tensor], state: State) -> None:
+        optimizer = state["optimizer"]
+        if self.sharded:
+            from crab_core.train.sharding import parted_state, take
+
+            for name, tensor in own.items():
+                take(tensor, state["weights"][name])
+            optimizer = parted_state(optimizer, self.optimizer.param_groups)
+        else:
+            with torch.no_grad():
+                for name, tensor in own.items():
+                    tensor.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(optimizer)
 
 
 def rate_factor(step: int, steps: int, warmup: int) -> float:

@@ -29,7 +29,7 @@ def check(crab, clip, tmp_path: Path):
     Image.fromarray(np.full((3, 4), 255, dtype=np.uint8)).save(clip.parent / "m.png")
     Image.fromarray(np.zeros((3, 4), dtype=np.uint8)).save(clip.parent / "empty.png")
     Image.fromarray(np.full((3, 4), 99, dtype=np.uint8)).save(clip.parent / "99.png")
-    Image.new("RGB", (4, 3)).save(clip.parent / "rgb.png")
+    Image.new("RGB", (4, 3), (1, 2, 3)).save(clip.parent / "rgb.png")
     (clip.parent / "bad.mp4").write_bytes(b"no clip")
 
     def call(*rows: object, words: tuple = ()):
@@ -117,7 +117,7 @@ def test_a_good_file_is_passed_in_silence(check):
         ),
         pytest.param(
             [{**GOOD, "seconds": 9, "frames": [{"time_s": 0, "classes": "rgb.png"}]}],
-            "picture in colours",
+            "has the colour (1, 2, 3), which is none",
             id="map in colours",
         ),
         pytest.param(

@@ -11,6 +11,7 @@ from PIL import Image
 from crab_core.data.pixels import class_map, mask_pixels, probabilities, resized
 from crab_core.data.sample import MaskRef
 from crab_core.errors import InputError
+from crab_core.render.palette import class_colours as render_colours
 from crab_core.types import Mask
 
 INDICES = np.arange(12, dtype=np.uint8).reshape(3, 4) * 5
@@ -25,9 +26,16 @@ def test_class_maps_are_indices_of_grey_and_palette_pictures(tmp_path: Path):
         assert np.array_equal(class_map(tmp_path / name), INDICES)
 
 
-def test_a_picture_in_colours_is_no_class_map(tmp_path: Path):
-    Image.new("RGB", (4, 3)).save(tmp_path / "c.png")
-    with pytest.raises(InputError, match="picture in colours"):
+def test_a_map_in_the_colours_of_classes_is_read_as_their_numbers(tmp_path: Path):
+    colours = np.array(render_colours(71), np.uint8)
+    for mode in ("RGB", "RGBA"):
+        Image.fromarray(colours[INDICES]).convert(mode).save(tmp_path / "c.png")
+        assert np.array_equal(class_map(tmp_path / "c.png"), INDICES)
+
+
+def test_a_colour_of_no_class_is_told(tmp_path: Path):
+    Image.new("RGB", (4, 3), (1, 2, 3)).save(tmp_path / "c.png")
+    with pytest.raises(InputError, match=r"the colour \(1, 2, 3\), which is none of the 71"):
         class_map(tmp_path / "c.png")
 
 

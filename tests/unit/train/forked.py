@@ -10,8 +10,9 @@ from crab_core.errors import CrabError
 from crab_core.train import processes
 
 
-def in_two_processes(work: Callable[[], object], *, joined: bool = False) -> list[int]:
-    """The exit codes of two forks of this process that do the work, 0 without an error; `joined` joins them before."""
+def in_two_processes(work: Callable[..., object], *, joined: bool = False) -> list[int]:
+    """The exit codes of two forks of this process that do the work, 0 without an error;
+    `joined` gives it their group."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(door.getsockname()[1])}
@@ -19,15 +20,15 @@ def in_two_processes(work: Callable[[], object], *, joined: bool = False) -> lis
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def _forked(work: Callable[[], object], place: dict[str, str], joined: bool) -> int:
+def _forked(work: Callable[..., object], place: dict[str, str], joined: bool) -> int:
     child = os.fork()
     if child:
         return child
     try:
         os.environ |= place
         if joined:
-            with processes.joined():
-                work()
+            with processes.joined() as group:
+                work(group)
         else:
             work()
         os._exit(0)

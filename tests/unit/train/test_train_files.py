@@ -133,14 +133,13 @@ def test_dropout_of_each_head_is_kept_in_the_header(config: Path, plain: Path, t
 def test_rows_of_about_the_same_length_share_a_step() -> None:
     from crab_core.train.schedule import schedule
 
-    lengths = list(range(100))
-    share = {"avqa": 1.0}
-    kinds = ["avqa"] * 100
+    lengths = np.arange(100)
+    places, share = {"avqa": lengths}, {"avqa": 1.0}
     apart, together = (
-        schedule(kinds, lengths, share, steps=25, batch=4, seed=1, group_lengths=grouped) for grouped in (False, True)
+        schedule(places, lengths, share, steps=25, batch=4, seed=1, group_lengths=grouped) for grouped in (False, True)
     )
-    assert sorted(apart.ravel()) == lengths, "every row once before any comes again"
-    assert sorted(together.ravel()) == lengths
+    assert sorted(apart.ravel()) == list(lengths), "every row once before any comes again"
+    assert sorted(together.ravel()) == list(lengths)
     assert np.ptp(together, axis=1).mean() < np.ptp(apart, axis=1).mean() / 4
 
 

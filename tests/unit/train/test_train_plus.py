@@ -100,7 +100,7 @@ def test_the_loss_is_that_of_what_the_network_would_have_written(tiny, data):
     network = FAMILY.load(tiny, Precision())
     lesson = Lesson(data.parent, "1.mp4", None, "avqa", None, (Text("What is it?", "A dog.", "one"),))
     (looked,) = Looker(network, "plus", [lesson], workers=0).look([0])
-    piece = PlusWriter(network.chat, 1.0, 32768).piece([looked], of_masks=False)
+    piece = PlusWriter(network.chat, 1.0, 32768).piece([looked], "")
     stage = PlusStage(network.model, network.chat, network.chat.pad_id, torch.float32).eval()
     told = stage(piece, piece.tokens, 0.0)
     view = network.view("avqa", 2.0)

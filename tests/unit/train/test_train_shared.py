@@ -11,6 +11,7 @@ from torch import nn
 
 from crab_core.errors import ConfigError
 from crab_core.train.loop import run
+from crab_core.train.processes import Group
 from crab_core.train.shares import SharedBatchNorm, share_norms
 from crab_core.weights.folder import read_header
 
@@ -88,8 +89,8 @@ def test_a_batch_is_not_smaller_than_the_group(tiny_run: Path, tiny_config: Path
 def test_a_shared_norm_is_that_of_the_whole_batch(tmp_path: Path) -> None:
     maps, weights = torch.randn(6, 3, 4, 4), torch.randn(6, 3, 4, 4)
 
-    def work() -> None:
-        rank = torch.distributed.get_rank()
+    def work(group: Group) -> None:
+        rank = group.rank
         module = nn.Sequential(nn.BatchNorm2d(3))
         share_norms(module)
         assert isinstance(module[0], SharedBatchNorm)
