@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -44,7 +44,8 @@ TOKENS: Mapping[str, int] = {"avqa": 96, "ave": 128, "avvp": 112}
 class WorldTest:
     """Which clips: a split, how many, how many questions each, and whose drawings and sounds.
 
-    `other_clip` also asks the model about wrong clips, which doubles the time that questions take.
+    `other_clip` also asks the model about wrong clips, which doubles the time that questions take. `direct` asks for
+    answers without reasons, in the wording that training has for them.
     """
 
     split: str = "test"
@@ -56,6 +57,7 @@ class WorldTest:
     drawings: Path | None = None
     recordings: Path | None = None
     batch: int = 32
+    direct: bool = False
 
     def bank(self) -> Bank:
         """The shipped bank, or one with the drawings or the recordings of another file."""
@@ -75,26 +77,30 @@ def evaluate_world(model: Model, test: WorldTest, on_progress: Listener = ignore
 
     There is no AVE table where none of the clips has one event that is both seen and heard.
     """
-    return _Run(model, test, on_progress).tables()
+    return WorldRun(model, test, on_progress).tables()
 
 
 @dataclass
-class _Run:
+class WorldRun:
+    """What a model says about the clips of a test, as rows beside the truth; each clip is looked at once."""
+
     model: Model
     test: WorldTest
-    on_progress: Listener
+    on_progress: Listener = ignore
 
     @cached_property
     def bank(self) -> Bank:
+        """The drawings and sounds of the test."""
         return self.test.bank()
 
     @cached_property
     def scenes(self) -> list[Scene]:
+        """The scenes of the clips."""
         return self.test.scenes(self.bank)
 
     @cached_property
     def encoded(self) -> list[Encoded]:
-        """Every clip, looked at once."""
+        """Every clip as the network sees and hears it."""
         network, found = self.model.network, []
         for number, scene in enumerate(self.scenes):
             width, _ = network.frame_size or OWN_SIZE
@@ -103,15 +109,27 @@ class _Run:
                 self.on_progress(Progress("look", number, len(self.scenes), "clips"))
         return found
 
-    def tables(self) -> tuple[Table, ...]:
+    def answers(self, shift: int = 0) -> list[QaRow]:
+        """The answers to all questions, looking `shift` clips further on."""
         asked = [(number, sample) for number in range(len(self.scenes)) for sample in self._questions(number)]
-        mine = self._answers(asked)
-        baselines = {"majority": fit_majority(self._training_answers()).rows(mine)}
+        return self._answers(asked, shift)
+
+    def majority(self, rows: Sequence[QaRow]) -> list[QaRow]:
+        """What training clips answer most often to the same questions."""
+        return list(fit_majority(self._training_answers()).rows(rows))
+
+    def events(self, task: Literal["ave", "avvp"]) -> list[EventRow]:
+        """The events of all clips, for ave of those with one event that is both seen and heard."""
+        chosen = [number for number, scene in enumerate(self.scenes) if task == "avvp" or scene.kind == "ave"]
+        return self._events([(number, self._sample(number, task)) for number in chosen])
+
+    def tables(self) -> tuple[Table, ...]:
+        """One table a task."""
+        mine = self.answers()
+        baselines = {"majority": self.majority(mine)}
         if self.test.other_clip:
-            baselines["other clip"] = self._answers(asked, shift=1)
-        ave = [(number, self._sample(number, "ave")) for number, scene in enumerate(self.scenes) if scene.kind == "ave"]
-        avvp = [(number, self._sample(number, "avvp")) for number in range(len(self.scenes))]
-        found_ave, found_avvp = self._events(ave), self._events(avvp)
+            baselines["other clip"] = self.answers(shift=1)
+        found_ave, found_avvp = self.events("ave"), self.events("avvp")
         tables = [score_answers(mine, baselines), score_parsing(found_avvp, {"whole clip": whole_clip(found_avvp)})]
         if found_ave:  # a fifth of the clips has one event that is both seen and heard; a handful may have none
             others = {"whole clip": whole_clip(found_ave), "nothing": nothing(found_ave)}
@@ -122,7 +140,8 @@ class _Run:
         """Some questions of a clip, each template at most once, drawn by the clip's own numbers."""
         scene = self.scenes[number]
         rng = np.random.default_rng([scene.seed, scene.index, 9])
-        made = samples(scene, label(scene), rng, held_out=self.test.held_out_phrasing, tasks=("avqa",))
+        held_out, direct = self.test.held_out_phrasing, float(self.test.direct)
+        made = samples(scene, label(scene), rng, held_out=held_out, tasks=("avqa",), direct=direct)
         made = [sample for sample in made if sample.type != OPEN]
         chosen = rng.choice(len(made), min(self.test.questions, len(made)), replace=False)
         return [made[at] for at in sorted(chosen)]

@@ -336,8 +336,8 @@ def test_clips_of_which_nothing_is_asked_are_passed_over(
     features = Features(torch.zeros(len(scenes), 10, 6, 4), torch.zeros(len(scenes), 10, 2, 4))
     batches = LanguageBatches(features, np.array([scene.seconds for scene in scenes]), make, 0)
     for start in range(0, 40, 4):
-        (piece,) = batches.pieces([*range(start, start + 4)])
+        piece = whole(batches.pieces, [*range(start, start + 4)])
         assert len(piece["ids"]) == 4 and (piece["labels"] != -100).any(1).all()
     nothing = LanguageBatches(features, batches.seconds, lambda *_: Row((), ()), 0)
     with pytest.raises(UsageError, match="ask nothing"):
-        nothing.pieces([0])
+        nothing.pieces([0], [[0]])

@@ -1,4 +1,4 @@
-"""Lessons of annotated files by number: the same as all of them in memory, in little memory, and only of the same file."""
+"""Lessons of annotated files by number: those of all lines, in little memory, and only of the file that was read."""
 
 import gc
 import json
