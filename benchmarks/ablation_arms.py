@@ -118,8 +118,8 @@ QUICK = Size(
     clips=6,
     steps={"visual": 2, "audio": 2, "places": 1, "captions": 2, "arm": 2},
     batch={"visual": 4, "audio": 4, "places": 4, "captions": 2, "arm": 2},
-    clips_asked=8,
-    clips_of_events=8,
+    clips_asked=4,
+    clips_of_events=4,
     extra={"data": {"processes": 1}},
 )
 

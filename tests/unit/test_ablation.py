@@ -92,7 +92,7 @@ def test_decisions_follow_the_rule(joint: list[float], lora: list[float], majori
 def test_all_of_it_runs_and_goes_on(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    words = [sys.executable, str(BENCHMARKS / "ablation.py"), "--quick", "--seeds", "0", "1"]
+    words = [sys.executable, str(BENCHMARKS / "ablation.py"), "--quick", "--seeds", "0"]
     words += ["--out", str(tmp_path / "out"), "--page", str(page)]
     said = []
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_all_of_it_runs_and_goes_on(tmp_path: Path) -> None:
         said.append(done.stderr)
     assert "arm 2/2" in said[0] and "steps" not in said[1] and said[1] == "", "the second run asks and trains nothing"
     report = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert set(report["values"]) == {arm.name for arm in arms.ARMS} and report["seeds"] == [0, 1]
+    assert set(report["values"]) == {arm.name for arm in arms.ARMS} and report["seeds"] == [0]
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| **c: reasons** |" in text and text.count("ilora-direct") == 1
