@@ -61,7 +61,7 @@ def first_token(model: Model, clip: Path) -> dict[str, float]:
 def report_of(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Write the weights, load them, ask."""
     write_random(folder, tiny=given.tiny, layers=given.layers or (2 if given.tiny else 32))
-    model = load(folder, device=given.device, quantize=given.quantize)
+    model = load(folder, device=given.device, quantize=given.quantize, compiled=given.compile)
     asked(model, given.clip, 4)  # warms up
     device = model.precision.device
     return {
@@ -70,6 +70,7 @@ def report_of(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "precision": [device, model.precision.dtype, model.precision.quantize],
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         "load_s": round(model.load_s, 2),
+        "compiled": given.compile,
         "new_tokens": given.new_tokens,
         "requests": asked(model, given.clip, given.new_tokens),
         "first_token": first_token(model, given.clip),
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=256)
     parser.add_argument("--clip", type=Path, default=CLIP)
     parser.add_argument("--folder", type=Path, help="where the weights go and stay (default: a temporary folder)")
+    parser.add_argument("--compile", action="store_true", help="make the step that writes a token once")
     add_out(parser)
     given = parser.parse_args()
     if given.folder is not None:

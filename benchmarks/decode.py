@@ -3,9 +3,11 @@
     python benchmarks/decode.py --tiny                                   # a CPU, small shapes, to try the script
     python benchmarks/decode.py --device cuda --out decode.json          # Llama-2 7B's shapes, 4 bits, bfloat16
 
-All four are of one base with random weights and are timed in turn, again and again; ratios are taken within a turn and
-the median over turns is told. `bandwidth_share` is what a token reads of the packed weights, by the copy speed that
-was measured, over the bare time: 1 would be the machine's limit.
+`ilora_fixed` is our I-LoRA on a cache of fixed shapes, `ilora_graph` the same recorded as a CUDA graph (on a GPU), and
+`ilora_compiled` the same by torch.compile (with `--compile`, which takes minutes). All are of one base with random
+weights and are timed in turn, again and again; the first turn makes the steps and is not counted, ratios are taken within
+a turn and the median over turns is told. `bandwidth_share` is what a token reads of the packed weights, by the copy speed
+that was measured, over the bare time: 1 would be the machine's limit.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from head_by_head import HeadByHead
 from record import add_out, stamp, tell
 from torch import nn
 
+from crab_core.families.steps import Begun, FixedSteps, How, growing
 from crab_core.nn.ilora import inject  # before transformers' own way to peft
 from crab_core.weights.quantize import quantize
 
@@ -33,6 +37,8 @@ class Variants:
 
     def __init__(self, *, tiny: bool, layers: int, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
+        self.steps: FixedSteps | None = None
+        self._steps: dict[str, FixedSteps] = {}
         self.llm = _llama(tiny, layers, device, dtype)
         quantize(self.llm, "4bit", dtype, device)
         self.llm.requires_grad_(False)
@@ -44,6 +50,12 @@ class Variants:
         self._kinds["ilora"] = self._wrapped(lambda llm: inject(llm, heads=HEADS, rank=RANK, alpha=ALPHA))
         self._kinds["published_loop"] = [HeadByHead(layer) for layer in self._kinds["ilora"]]
 
+    def fix(self, hows: Sequence[How]) -> None:
+        """Adds our I-LoRA with steps of fixed shapes, made in each of these ways."""
+        for how in hows:
+            name = {"plain": "ilora_fixed"}.get(how, f"ilora_{how}")
+            self._kinds[name], self._steps[name] = self._kinds["ilora"], FixedSteps(how)
+
     @property
     def names(self) -> list[str]:
         """Every variant."""
@@ -51,6 +63,7 @@ class Variants:
 
     def use(self, name: str) -> None:
         """Make the LLM that variant."""
+        self.steps = self._steps.get(name)
         for (parent, place), module in zip(self._places, self._kinds[name], strict=True):
             setattr(parent, place, module)
 
@@ -102,19 +115,54 @@ def _llama(tiny: bool, layers: int, device: str, dtype: torch.dtype) -> nn.Modul
         torch.set_default_dtype(before)
 
 
+@dataclass(frozen=True)
+class LlamaDecoder:
+    """Implements `families.steps.Decoder`."""
+
+    llm: nn.Module
+
+    @property
+    def text(self) -> nn.Module:
+        """The LLM without its output layer."""
+        return self.llm.model
+
+    @property
+    def embed(self) -> nn.Module:
+        """Ids to embeddings."""
+        return self.llm.get_input_embeddings()
+
+    def read(
+        self, embeds: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor, cache: object = None
+    ) -> torch.Tensor:
+        """The states (B, n, W) of embeddings (B, n, W) at positions (1, B, n)."""
+        return self.text(
+            inputs_embeds=embeds, attention_mask=attention_mask, position_ids=position_ids[0], past_key_values=cache
+        ).last_hidden_state
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """(..., V) of states (..., W)."""
+        return self.llm.lm_head(states)
+
+
 @torch.inference_mode()
 def written(variants: Variants, prompt: int, tokens: int) -> tuple[float, float]:
     """Seconds to read a prompt of so many positions, and for each greedy token after it."""
     from transformers import DynamicCache
 
-    llm, cache = variants.llm, DynamicCache(config=variants.llm.config)
-    embeds = llm.get_input_embeddings()(torch.arange(prompt, device=variants.device)[None] % 999)
+    model = LlamaDecoder(variants.llm)
+    places = torch.arange(prompt, device=variants.device)[None]
+    begun = Begun(
+        DynamicCache(config=variants.llm.config), model.embed(places % 999), torch.ones_like(places), places[None]
+    )
     began = _now(variants.device)
-    logits = llm(inputs_embeds=embeds, past_key_values=cache, logits_to_keep=1).logits
-    read = _now(variants.device)
+    chosen = model.logits(model.read(begun.embeds, begun.attention_mask, begun.stands, begun.cache)[:, -1]).argmax(-1)
+    read_s = _now(variants.device) - began
+    fixed = variants.steps
+    advance = growing(model, begun) if fixed is None else fixed.after(model, begun, tokens, ())
+    began = _now(variants.device)
     for _ in range(tokens):
-        logits = llm(input_ids=logits[:, -1].argmax(-1, keepdim=True), past_key_values=cache).logits
-    return read - began, (_now(variants.device) - read) / tokens
+        chosen = advance(chosen)[1].argmax(-1)
+    return read_s, (_now(variants.device) - began) / tokens
 
 
 def copy_bytes_per_s(device: str, size: int = 1 << 28) -> float:
@@ -166,11 +214,13 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=PROMPT)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too")
     add_out(parser)
     given = parser.parse_args()
     layers = given.layers or (2 if given.tiny else 32)
     dtype = torch.float32 if given.device == "cpu" else torch.bfloat16
     variants = Variants(tiny=given.tiny, layers=layers, device=given.device, dtype=dtype)
+    variants.fix(("plain", *(("graph",) if given.device != "cpu" else ()), *(("compiled",) if given.compile else ())))
     rows = compare(variants, given.prompt, given.tokens, given.turns)
     bandwidth = copy_bytes_per_s(given.device)
     is_gpu = given.device != "cpu"

@@ -34,6 +34,7 @@ class Asked:
     masks: str = "auto"
     sam2: Path | None = None
     draws: bool = False
+    compiled: bool = False
 
     def folder(self) -> Path:
         """The model's folder; raises UsageError for a bad device, dtype or quantisation, ModelError for no model."""
@@ -69,6 +70,7 @@ class Asked:
             masks=self.masks,
             sam2=self.sam2,
             draws=self.draws,
+            compiled=self.compiled,
         )
 
 

@@ -65,6 +65,13 @@ MaxMemory = Annotated[
         show_default="what is free",
     ),
 ]
+Compiled = Annotated[
+    bool,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the step that writes a token: slower to begin, quicker for long answers.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Same seed, same answer.")]
 MaxNewTokens = Annotated[
     int | None,

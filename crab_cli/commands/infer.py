@@ -35,6 +35,7 @@ def command(
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
     max_memory: options.MaxMemory = None,
+    compiled: options.Compiled = False,
     seed: options.Seed = 0,
     max_new_tokens: options.MaxNewTokens = None,
     temperature: options.Temperature = 0.0,
@@ -89,7 +90,19 @@ def command(
         choices=tuple(choice or ()),
     )
     draws = draws_masks(task)
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory, draws=draws)
+    asked = Asked(
+        model,
+        device,
+        dtype,
+        quantize,
+        max_new_tokens,
+        temperature,
+        top_p,
+        seed,
+        max_memory,
+        draws=draws,
+        compiled=compiled,
+    )
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):

@@ -47,6 +47,7 @@ def command(
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
     max_memory: options.MaxMemory = None,
+    compiled: options.Compiled = False,
     seed: options.Seed = 0,
     max_new_tokens: options.MaxNewTokens = None,
     temperature: options.Temperature = 0.0,
@@ -96,7 +97,9 @@ def command(
         stride_s=stride,
         where=where,
     )
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory)
+    asked = Asked(
+        model, device, dtype, quantize, max_new_tokens, temperature, top_p, seed, max_memory, compiled=compiled
+    )
     cluster = (workers, shard, engine, address, gpus_per_worker)
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, *cluster)
     if is_many(clip):

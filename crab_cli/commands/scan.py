@@ -39,6 +39,7 @@ def command(
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
     max_memory: options.MaxMemory = None,
+    compiled: options.Compiled = False,
     seed: options.Seed = 0,
     out: options.Out = None,
     formats: Annotated[
@@ -68,7 +69,9 @@ def command(
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json, stats=stats, draws=True)
     request = Request(clip, "avvp", None, audio, at_s=seconds(at), window_s=window, stride_s=stride)
-    asked = Asked(model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory, masks, sam2, draws=True)
+    asked = Asked(
+        model, device, dtype, quantize, None, 0.0, 1.0, seed, max_memory, masks, sam2, draws=True, compiled=compiled
+    )
     _scan(request, asked, out, formats, preview, overwrite, output)
 
 

@@ -54,6 +54,7 @@ def command(
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
     max_memory: options.MaxMemory = None,
+    compiled: options.Compiled = False,
     seed: options.Seed = 0,
     max_new_tokens: options.MaxNewTokens = None,
     out: options.Out = None,
@@ -108,7 +109,21 @@ def command(
         every_s=_every(at, every),
         track_s=track,
     )
-    asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory, masks, sam2, draws=True)
+    asked = Asked(
+        model,
+        device,
+        dtype,
+        quantize,
+        max_new_tokens,
+        0.0,
+        1.0,
+        seed,
+        max_memory,
+        masks,
+        sam2,
+        draws=True,
+        compiled=compiled,
+    )
     many = BatchOptions(glob, fail_fast, retry_failed, overwrite, full_hash, workers, shard, "local", None, None)
     if is_many(clip):
         if preview or set(formats or ()) - {"json"}:

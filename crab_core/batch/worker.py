@@ -52,6 +52,7 @@ class WorkerSpec:
     masks: str = "auto"
     sam2: Path | None = None
     draws: bool = False
+    compiled: bool = False
 
     def load(self, on_progress: Listener = ignore) -> Model:
         """The model, ready to be asked; raises what `engine.session.load` raises."""
@@ -64,6 +65,7 @@ class WorkerSpec:
             masks=self.masks,
             sam2=self.sam2,
             draws=self.draws,
+            compiled=self.compiled,
             on_progress=on_progress,
         )
 

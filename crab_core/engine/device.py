@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 from dataclasses import dataclass
 
 from crab_core.errors import ResourceError, UsageError
@@ -30,17 +33,29 @@ def check_names(device: str, dtype: str, quantize: str) -> None:
             raise UsageError(f"no {kind} is called '{name}'", hint=suggest(name, list(names), kind=kind))
 
 
-def choose(device: str = "auto", dtype: str = "auto", quantize: str = "none") -> Backend:
-    """The device, dtype and quantisation to compute with.
+def choose(device: str = "auto", dtype: str = "auto", quantize: str = "none", *, compiled: bool = False) -> Backend:
+    """The device, dtype and quantisation to compute with, and whether the step that writes a token is compiled.
 
-    Raises UsageError for unknown names, ResourceError for a GPU that is not there.
+    Raises UsageError for unknown names, ResourceError for a GPU or a compiler that is not there.
     """
     check_names(device, dtype, quantize)
     place, why_place = _device(device)
     kind, why_kind = _dtype(dtype, place)
     reasons = "; ".join(reason for reason in (why_place, why_kind) if reason)
-    precision = Precision(place, kind, quantize)
-    return Backend(precision, f"{place}, {kind}, quantize {quantize}: {reasons}")
+    if compiled and place == "cpu":
+        _check_compiler()
+    precision = Precision(place, kind, quantize, compiled)
+    return Backend(precision, f"{place}, {kind}, quantize {quantize}{', compiled' if compiled else ''}: {reasons}")
+
+
+def _check_compiler() -> None:
+    """torch.compile for a CPU makes C++; raises ResourceError if nothing compiles that."""
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        raise ResourceError(
+            f"--compile needs a C++ compiler on a CPU, and '{name}' is not there",
+            hint="Install it, set CXX, or leave --compile out.",
+        )
 
 
 def _device(device: str) -> tuple[str, str]:

@@ -54,6 +54,7 @@ def load(
     masks: str = "auto",
     sam2: str | Path | None = None,
     draws: bool = False,
+    compiled: bool = False,
     on_progress: Listener = ignore,
 ) -> Model:
     """The model of a catalogue name or of a model folder, ready to be asked.
@@ -62,6 +63,7 @@ def load(
     the network's `own` decoder, `sam2` from the boxes that the model tells, or `auto`. `sam2` is a
     folder of SAM 2; without it that in the model's folder is used, or the one that was pulled. `draws`
     says that masks will be asked for, so that what draws them must fit into memory too.
+    `compiled` makes the step that writes a token once, which takes a while and then saves time on each.
     Raises UsageError for unknown devices, dtypes and quantisations, ModelError if the model is unknown or damaged,
     ResourceError if the device is not there or the model does not fit into its memory.
     """
@@ -78,7 +80,7 @@ def load(
     on_progress(Progress("load", 0, 1, "models", header.name))
     family = _family_of(header)
     _check_profile(header)
-    backend = choose(device, dtype, header.quantized if quantize == "none" else quantize)
+    backend = choose(device, dtype, header.quantized if quantize == "none" else quantize, compiled=compiled)
     if backend.precision.quantize != "none" and backend.precision.device == "cpu":
         on_progress(Note(f"{backend.precision.quantize} on a CPU saves memory, not time", seen=True))
     masker = masker_for(header, folder, masks, sam2, backend.precision)

@@ -27,11 +27,15 @@ MASK_LOGITS = "mask_logits"  # where `Generated.extras` has the mask that was dr
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Where and how a network computes: device `cpu` or `cuda:0`, dtype of the activations, quantisation of the LLM."""
+    """Where and how a network computes: device `cpu` or `cuda:0`, dtype of the activations, quantisation of the LLM.
+
+    `compile` makes the step that writes a token once: see `families.steps`.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
     quantize: str = "none"
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from crab_core.families._base import Choice, Needs, Precision
 from crab_core.families.crab_network import CrabNetwork
 from crab_core.families.crab_text import Chat
 from crab_core.families.loading import fill
+from crab_core.families.steps import steps_for
 from crab_core.nn.crab import UNBUILDABLE, CrabModel
 from crab_core.nn.crab_config import CrabConfig
 from crab_core.nn.stored import without_weights
@@ -42,7 +43,7 @@ class CrabFamily:
         config = config_of(header.config, folder)
         model = _empty_model(config, folder)
         fill(model, config, folder, header, precision)
-        return CrabNetwork(header.name, model, Chat.read(folder, config.system))
+        return CrabNetwork(header.name, model, Chat.read(folder, config.system), steps_for(precision))
 
     def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:
         """The memory for one clip and an answer of that many tokens: see `crab_needs`."""

@@ -19,6 +19,7 @@ from crab_core.families._base import Encoded, Generated
 from crab_core.families.crab_masks import capability_for, drawn, shared_capability
 from crab_core.families.crab_prefix import Prompts
 from crab_core.families.crab_text import Chat
+from crab_core.families.steps import FixedSteps
 from crab_core.families.writing import WritingNetwork, generated, until_end
 from crab_core.nn.filterbank import SAMPLE_RATE_HZ, filter_bank
 from crab_core.nn.splice import Row, Splicer, Stretch
@@ -40,6 +41,7 @@ class CrabNetwork(WritingNetwork):
     name: str
     model: CrabModel
     chat: Chat
+    steps: FixedSteps | None = None
 
     @property
     def ilora(self) -> ILoraConfig | None:

@@ -15,6 +15,7 @@ from crab_core.families._base import Needs, Precision
 from crab_core.families.loading import fill
 from crab_core.families.plus_network import PlusNetwork
 from crab_core.families.plus_text import PlusChat
+from crab_core.families.steps import steps_for
 from crab_core.nn.plus import PlusModel
 from crab_core.nn.plus_config import PlusConfig
 from crab_core.nn.stored import without_weights
@@ -41,7 +42,7 @@ class CrabPlusFamily:
         config = config_of(header.config, folder)
         model = empty_model(config, folder)
         fill(model, config, folder, header, precision)
-        return PlusNetwork(header.name, model, PlusChat.read(folder, config.system))
+        return PlusNetwork(header.name, model, PlusChat.read(folder, config.system), steps_for(precision))
 
     def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:
         """The memory for one clip and an answer of that many tokens: see `plus_needs`."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from crab_core.families.decoding import Begun, Decoder
+from crab_core.families.steps import Begun, Decoder
 from crab_core.nn.splice import Spliced
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _begun_together(model: Decoder, prompts: Prompts) -> Begun:
     """
     embeds, rows = prompts.spliced.embeds, range(len(prompts.spliced.embeds))
     begins = [prompts.beginning(row) for row in rows]
-    if any(one.start == one.stop for one in begins) or _way(model.text, ()) is None:
+    if any(one.start == one.stop for one in begins) or layers_of(model.text) is None:
         return whole(model, prompts)
     first_of = _same(prompts, begins)
     firsts = sorted(set(first_of))
@@ -184,9 +184,8 @@ def _empty(model: Decoder) -> DynamicCache:
     return DynamicCache(config=model.text.config)
 
 
-def _way(decoder: nn.Module, stands: tuple[int, ...]) -> Way | None:
-    """Which adapters and heads of each layer take part, and where tokens stand; None while somebody watches the
-    routers, who sees all then."""
+def layers_of(decoder: nn.Module) -> Layers | None:
+    """Which adapters and heads of each layer take part; None while somebody watches the routers."""
     from crab_core.nn.ilora import ILoraLayer
 
     layers = [module for module in decoder.modules() if isinstance(module, ILoraLayer)]
@@ -194,4 +193,10 @@ def _way(decoder: nn.Module, stands: tuple[int, ...]) -> Way | None:
         return None
     return tuple(
         (layer.disable_adapters, tuple(layer.active_adapters), tuple(layer.head_masks.items())) for layer in layers
-    ), stands
+    )
+
+
+def _way(decoder: nn.Module, stands: tuple[int, ...]) -> Way | None:
+    """The layers that take part, and where tokens stand; None while somebody watches the routers, who sees all then."""
+    layers = layers_of(decoder)
+    return None if layers is None else (layers, stands)

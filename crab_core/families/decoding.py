@@ -7,55 +7,14 @@ n not yet, W width of the decoder, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+
+from crab_core.families.steps import Advance, Begun, Decoder, growing
 
 if TYPE_CHECKING:
-    from transformers import Cache, DynamicCache
-
     from crab_core.types import Decoding
-
-
-class Decoder(Protocol):
-    """A network whose decoder writes."""
-
-    @property
-    def text(self) -> nn.Module:
-        """transformers' decoder without its output layer."""
-
-    @property
-    def embed(self) -> nn.Module:
-        """Ids to embeddings."""
-
-    def read(
-        self,
-        embeds: torch.Tensor,
-        attention_mask: torch.Tensor,
-        position_ids: torch.Tensor,
-        cache: Cache | None = None,
-    ) -> torch.Tensor:
-        """The states (B, n, W) after the last norm, of embeddings (B, n, W) at positions (K, B, n)."""
-
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """(..., V) of states (..., W)."""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """Prompts of which a cache holds the first positions.
-
-    `embeds` (B, n, W) and `stands` (K, B, n) are what is to be read; `attention_mask` (B, P + n) has 0 on padding,
-    which may lie between the two. `reused` positions were computed for others.
-    """
-
-    cache: DynamicCache
-    embeds: torch.Tensor
-    attention_mask: torch.Tensor
-    stands: torch.Tensor
-    reused: int = 0
 
 
 @torch.inference_mode()
@@ -66,34 +25,33 @@ def write(
     end_ids: frozenset[int],
     on_ids: Callable[[list[int]], None] | None = None,
     kept: list[torch.Tensor] | None = None,
+    steps: Callable[[Begun], Advance] | None = None,
 ) -> list[list[int]]:
     """The new ids of each row; rows that ended go on until all have, or at the length asked.
 
-    `on_ids` hears the new id of every row, `kept` gets the states (B, W) that predicted them. Sampling draws from the
-    seed, whatever was drawn before.
+    `on_ids` hears the new id of every row, `kept` gets the states (B, W) that predicted them. `steps` makes the steps
+    after prompts that are read; without it the prompts' cache grows. Sampling draws from the seed, whatever was drawn
+    before.
     """
-    embeds, attention_mask, stands = begun.embeds, begun.attention_mask, begun.stands
-    draws = torch.Generator(device=embeds.device).manual_seed(decoding.seed)
-    rows: list[list[int]] = [[] for _ in range(len(embeds))]
+    draws = torch.Generator(device=begun.embeds.device).manual_seed(decoding.seed)
+    rows: list[list[int]] = [[] for _ in range(len(begun.embeds))]
     ended = [False] * len(rows)
-    after = stands.amax((0, 2)) + 1  # (B,)
-    for step in range(decoding.max_new_tokens):
-        last = model.read(embeds, attention_mask, stands, begun.cache)[:, -1]
+    last = model.read(begun.embeds, begun.attention_mask, begun.stands, begun.cache)[:, -1]
+    logits, advance = model.logits(last), None
+    while True:
         if kept is not None:
-            kept.append(last)
-        chosen = _chosen(model.logits(last).float(), decoding, draws)  # (B,)
+            kept.append(last.clone())
+        chosen = _chosen(logits.float(), decoding, draws)  # (B,)
         told = chosen.tolist()
         for index, token in enumerate(told):
             rows[index].append(token)
             ended[index] |= token in end_ids
         if on_ids is not None:
             on_ids(told)
-        if all(ended):
-            break
-        embeds = model.embed(chosen[:, None])
-        attention_mask = torch.nn.functional.pad(attention_mask, (0, 1), value=1)
-        stands = (after + step)[None, :, None].expand(len(stands), -1, 1)
-    return rows
+        if all(ended) or len(rows[0]) == decoding.max_new_tokens:
+            return rows
+        advance = advance or (growing(model, begun) if steps is None else steps(begun))
+        last, logits = advance(chosen)
 
 
 def _chosen(logits: torch.Tensor, decoding: Decoding, draws: torch.Generator) -> torch.Tensor:

@@ -39,7 +39,7 @@ def needs_of(config: PlusConfig, folder: Path, header: Header, precision: Precis
     unpacked = largest if precision.quantize != "none" else 0
     return Needs(
         weights=sum(weight_bytes(lazy, each, kind, is_packed=_is_packed(name)) for name, lazy in tensors.items()),
-        cache=cache_bytes(text, tokens, each),
+        cache=cache_bytes(text, tokens, each) * (2 if precision.compile else 1),
         activations=max(
             reading_bytes(text, tokens, each, on_cpu=precision.device == "cpu", unpacked=unpacked),
             _seeing_bytes(config, seen * PATCHES_A_TOKEN, each),

@@ -18,6 +18,7 @@ from crab_core.families.crab_prefix import Prompts
 from crab_core.families.plus_sights import PlusEncoded, Sights
 from crab_core.families.plus_text import PlusChat
 from crab_core.families.plus_view import step_s, view_of
+from crab_core.families.steps import FixedSteps
 from crab_core.families.writing import WritingNetwork
 from crab_core.nn.plus_media import log_mel, patches
 from crab_core.nn.plus_positions import Grid, positions
@@ -42,6 +43,7 @@ class PlusNetwork(WritingNetwork):
     name: str
     model: PlusModel
     chat: PlusChat
+    steps: FixedSteps | None = None
 
     @property
     def ilora(self) -> ILoraConfig | None:

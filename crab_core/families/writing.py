@@ -6,7 +6,7 @@ A subclass says how prompts are laid out, and what it draws beside the text.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Protocol
@@ -15,10 +15,11 @@ import torch
 
 from crab_core.errors import UsageError
 from crab_core.families._base import Encoded, Generated, OnText, Span
-from crab_core.families.crab_prefix import Memory, Prompts, begin
+from crab_core.families.crab_prefix import Memory, Prompts, begin, layers_of
 from crab_core.families.crab_text import Decodes, Teller
-from crab_core.families.decoding import Decoder, write
+from crab_core.families.decoding import write
 from crab_core.families.pace import pace, tell_counts
+from crab_core.families.steps import Advance, Begun, Decoder, FixedSteps
 from crab_core.nn.splice import Stretch
 from crab_core.types import Decoding, Prompt
 
@@ -39,6 +40,7 @@ class WritingNetwork(ABC):
 
     model: Decoder
     chat: Ends
+    steps: FixedSteps | None
 
     @abstractmethod
     def prompts(self, encoded: Sequence[Encoded], ids: Sequence[Sequence[int]]) -> Prompts:
@@ -73,7 +75,8 @@ class WritingNetwork(ABC):
             asked = allowed(decoding, laid.spliced.embeds.shape[1], places)
             hear = pace(teller.put if teller is not None else None)
             with begin(self.model, laid, memory) as begun:
-                written = write(self.model, begun, asked, self.chat.end_ids, hear, kept)
+                steps = self._steps(asked.max_new_tokens) if kept is None else None
+                written = write(self.model, begun, asked, self.chat.end_ids, hear, kept, steps)
         if teller is not None:
             teller.end()
         texts = []
@@ -82,6 +85,13 @@ class WritingNetwork(ABC):
             texts.append(generated(self.chat, row, stretches, decoding.max_new_tokens, extras))
         tell_counts(texts, begun.reused)
         return texts
+
+    def _steps(self, new_tokens: int) -> Callable[[Begun], Advance] | None:
+        """What makes the steps after prompts; None if their cache is to grow."""
+        fixed = self.steps
+        if fixed is None:
+            return None
+        return lambda begun: fixed.after(self.model, begun, new_tokens, layers_of(self.model.text))
 
     def generate(
         self, encoded: Encoded, prompt: Prompt, decoding: Decoding, on_text: OnText | None = None

@@ -30,3 +30,15 @@ def test_answers_on_the_device_are_those_of_the_cpu(
     pairs = [(expected.ask(question), found.ask(question)) for question in QUESTIONS]
     same = sum(one.answer == other.answer for one, other in pairs)
     assert same == len(QUESTIONS) if dtype == "float32" else same >= 1
+
+
+@pytest.mark.parametrize("quantize", ["none", "4bit"])
+def test_a_recorded_step_writes_what_a_growing_one_does(repo: Path, quantize: str) -> None:
+    clip = repo / "examples/clips/00003.mp4"
+    plain, recorded = (
+        load("mini", device="cuda", dtype="float32", quantize=quantize, compiled=compiled).look(clip)
+        for compiled in (False, True)
+    )
+    for question in QUESTIONS:
+        assert recorded.ask(question).raw_text == plain.ask(question).raw_text
+    assert recorded.model.network.steps.made == 1

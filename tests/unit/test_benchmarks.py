@@ -68,6 +68,6 @@ def test_the_script_runs_on_small_shapes(script: str, words: list[str], tmp_path
     report = json.loads(out.read_text())
     assert report["shapes"] == "tiny"
     if script == "decode":
-        assert set(report["rows"]) == {"bare", "lora", "ilora", "published_loop"}
+        assert set(report["rows"]) == {"bare", "lora", "ilora", "published_loop", "ilora_fixed"}
     else:
         assert report["requests"]["infer again"]["reused_tokens"] > 0

@@ -36,6 +36,8 @@ class Stack:
 
 def is_frozen(*modules: nn.Module) -> bool:
     """True if nothing watches these modules, no gradient of their `weight` is wanted, and all are of one dtype."""
+    if torch.compiler.is_compiling():
+        return False
     learns = torch.is_grad_enabled()
     dtype = modules[0].weight.dtype
     for module in modules:  # one plain pass: a small network asks this thousands of times a second
@@ -44,7 +46,7 @@ def is_frozen(*modules: nn.Module) -> bool:
             return False
         if (learns and weight.requires_grad) or weight.dtype != dtype or weight.is_inference():
             return False
-    return not torch.compiler.is_compiling()
+    return True
 
 
 def weighed(x: torch.Tensor, stack: torch.Tensor, heads: int) -> torch.Tensor:

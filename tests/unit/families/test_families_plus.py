@@ -18,6 +18,7 @@ from crab_core.errors import ModelError, WeightsMismatch
 from crab_core.families._base import HeadsNetwork, Precision
 from crab_core.families.crab_plus import FAMILY
 from crab_core.families.plus_network import PlusNetwork
+from crab_core.families.steps import FixedSteps
 from crab_core.nn.ilora import to_published
 from crab_core.nn.plus import PlusModel
 from crab_core.nn.plus_config import PlusConfig, PlusMedia
@@ -168,6 +169,16 @@ def test_questions_about_some_clips_answered_together_read_each_clip_once(networ
     assert together == alone
     media = [max(span.end for span in one.spans if span.kind != "text") for one in alone]
     assert media[0] != media[1] and stats.counts["reused_tokens"] == media[0] + media[1]
+
+
+def test_fixed_steps_write_what_growing_ones_write(network):
+    clips = [network.encode(make_clip(network, seconds), "avqa") for seconds in (10.0, 4.0)]
+    fixed = replace(network, steps=FixedSteps("plain"))
+    for seen, prompt in ((clips[0], PROMPT), (clips[1], OTHERS[0])):
+        assert fixed.generate(seen, prompt, GREEDY) == network.generate(seen, prompt, GREEDY)
+    assert fixed.steps.made == 1
+    together = fixed.generate_batch(clips, OTHERS, GREEDY)
+    assert together == [network.generate(seen, prompt, GREEDY) for seen, prompt in zip(clips, OTHERS, strict=True)]
 
 
 def test_other_heads_and_other_times_are_not_taken_from_memory(network):
