@@ -5,9 +5,9 @@
 
 `ilora_fixed` is our I-LoRA on a cache of fixed shapes, `ilora_graph` the same recorded as a CUDA graph (on a GPU), and
 `ilora_compiled` the same by torch.compile (with `--compile`, which takes minutes). All are of one base with random
-weights and are timed in turn, again and again; the first turn makes the steps and is not counted, ratios are taken within
-a turn and the median over turns is told. `bandwidth_share` is what a token reads of the packed weights, by the copy speed
-that was measured, over the bare time: 1 would be the machine's limit.
+weights and are timed in turn, again and again; the first turn makes the steps and is not counted, ratios are taken
+within a turn and the median over turns is told. `bandwidth_share` is what a token reads of the packed weights, by the
+copy speed that was measured, over the bare time: 1 would be the machine's limit.
 """
 
 from __future__ import annotations

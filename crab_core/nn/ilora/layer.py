@@ -23,7 +23,7 @@ from torch import nn
 
 from crab_core.errors import UsageError
 from crab_core.nn.ilora._peft import BaseTunerLayer
-from crab_core.nn.ilora.frozen import Stack, add_update, is_frozen, weighed
+from crab_core.nn.ilora.frozen import Frozen
 
 if TYPE_CHECKING:
     from crab_core.nn.ilora.config import ILoraConfig
@@ -93,7 +93,7 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
         "ilora_dropout",
         "per_head_dropout",
         "head_masks",
-        "stacks",
+        "frozen",
     )
 
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: ILoraConfig) -> None:
@@ -104,7 +104,7 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
         self.scaling: dict[str, float] = {}
         self.per_head_dropout: dict[str, bool] = {}
         self.head_masks: dict[str, RouteChange] = {}
-        self.stacks: dict[str, Stack] = {}
+        self.frozen: dict[str, Frozen] = {}
         self.ilora_dropout = nn.ModuleDict()
         self.ilora_A = nn.ModuleDict()
         self.ilora_B = nn.ModuleDict()
@@ -123,11 +123,11 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
         self.scaling[name] = config.alpha / config.rank
         self.per_head_dropout[name] = config.per_head_dropout
         self.head_masks.pop(name, None)
-        self.stacks[name] = Stack()
         self.ilora_dropout[name] = nn.Dropout(config.dropout) if config.dropout > 0 else nn.Identity()
         self.ilora_A[name] = Down(self.in_features, config.rank)
         self.ilora_B[name] = Up(config.rank, config.heads, self.out_features, zero=config.init_weights)
         self.ilora_router[name] = Router(self.in_features, config.heads)
+        self.frozen[name] = Frozen(self.ilora_router[name], self.ilora_A[name], self.ilora_B[name], config.heads)
         self._move_adapter_to_device_of_base_layer(name)  # private in peft, and what each of its own tuners calls
         self.set_adapter(self.active_adapters)
 
@@ -152,11 +152,11 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
 
     def _added(self, result: torch.Tensor, x: torch.Tensor, name: str) -> torch.Tensor:
         """The result (..., out) with one adapter's update of x (..., in)."""
-        router, down, up = self.ilora_router[name], self.ilora_A[name], self.ilora_B[name]
-        if name in self.head_masks or not is_frozen(router, down, up):
-            return torch.add(result, self.mixture(x, name).to(result.dtype), alpha=self.scaling[name])
-        stack = self.stacks[name].of(router.weight, down.weight)
-        return add_update(result, weighed(x.to(stack.dtype), stack, self.heads[name]), up.weight, self.scaling[name])
+        if name not in self.head_masks:
+            frozen = self.frozen[name]
+            if frozen.is_ready():
+                return frozen.add(result, x, self.scaling[name])
+        return torch.add(result, self.mixture(x, name).to(result.dtype), alpha=self.scaling[name])
 
     def mixture(self, x: torch.Tensor, name: str) -> torch.Tensor:
         """All heads of one adapter, weighed but not yet scaled: (..., in) -> (..., out), in the adapter's dtype."""
