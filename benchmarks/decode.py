@@ -23,6 +23,7 @@ from head_by_head import HeadByHead
 from record import add_out, stamp, tell
 from torch import nn
 
+from crab_core.errors import ResourceError
 from crab_core.families.steps import Begun, FixedSteps, How, growing
 from crab_core.nn.ilora import inject  # before transformers' own way to peft
 from crab_core.weights.quantize import quantize
@@ -184,14 +185,20 @@ def _now(device: str) -> float:
     return time.perf_counter()
 
 
-def compare(variants: Variants, prompt: int, tokens: int, turns: int) -> dict[str, dict[str, float]]:
+def compare(variants: Variants, prompt: int, tokens: int, turns: int) -> dict[str, dict[str, float | str]]:
     """By variant: the shortest times, and the medians of its ratios to the bare model within a turn."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in variants.names}
+    failed: dict[str, str] = {}
     for _ in range(turns + 1):  # the first turn warms up
         for name in variants.names:
             variants.use(name)
-            spent[name].append(written(variants, prompt, tokens))
-    rows = {}
+            if name not in failed:
+                try:
+                    spent[name].append(written(variants, prompt, tokens))
+                except ResourceError as err:  # steps that this machine cannot make; the others still count
+                    failed[name] = err.message
+                    del spent[name]
+    rows: dict[str, dict[str, float | str]] = {name: {"failed": told} for name, told in failed.items()}
     for name, times in spent.items():
         pairs = list(zip(times[1:], spent["bare"][1:], strict=True))
         token_s = min(token for _, token in times[1:])

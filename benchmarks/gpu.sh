@@ -48,7 +48,6 @@ if [ -z "$tiny" ]; then
     step mini 60 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_mini.py
     step crab_7b 210 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_crab_7b.py
     step decode 110 python3 benchmarks/decode.py --device "$device" --turns 3 --out "$out/decode.json"
-    step compiled 150 python3 benchmarks/decode.py --compile --layers 8 --device "$device" --turns 3 --out "$out/decode_compiled.json"
     step plus 100 python3 benchmarks/plus.py --device "$device" --quantize 4bit --out "$out/plus.json"
 else
     export CRAB_GPU_OUT="$out" CRAB_GPU_TINY=1
