@@ -45,16 +45,16 @@ print(torch.__version__, transformers.__version__, bitsandbytes.__version__)"
 if [ -z "$tiny" ]; then
     step machine 60 python3 -c "$look; print(torch.cuda.get_device_name(), torch.cuda.mem_get_info())"
     export CRAB_GPU_OUT="$out"
-    step mini 60 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_mini.py
+    step mini 80 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_mini.py
     step crab_7b 210 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_crab_7b.py
     step decode 110 python3 benchmarks/decode.py --device "$device" --turns 3 --out "$out/decode.json"
     step plus 100 python3 benchmarks/plus.py --device "$device" --quantize 4bit --out "$out/plus.json"
 else
     export CRAB_GPU_OUT="$out" CRAB_GPU_TINY=1
-    step machine 120 python3 -c "$look"
-    step tests 600 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu
-    step decode 300 python3 benchmarks/decode.py --tiny --turns 1 --tokens 4 --prompt 64 --out "$out/decode.json"
-    step plus 300 python3 benchmarks/plus.py --size tiny --quantize 4bit --tokens 8 --out "$out/plus.json"
+    step machine 600 python3 -c "$look"
+    step tests 1200 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu
+    step decode 600 python3 benchmarks/decode.py --tiny --turns 1 --tokens 4 --prompt 64 --out "$out/decode.json"
+    step plus 600 python3 benchmarks/plus.py --size tiny --quantize 4bit --tokens 8 --out "$out/plus.json"
 fi
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
 echo "written: $out"

@@ -4,10 +4,12 @@
     python benchmarks/quantised_load.py crab-random --out benchmarks/results/quantised_load.json
     python benchmarks/quantised_load.py crab-random --ways load:bfloat16,quantize,reopen:bfloat16 --packed crab-4bit
 
-Ways: `load:DTYPE` packs while it loads, `quantize` writes the folder `--packed`, `reopen:DTYPE` loads that.
+Ways: `load:DTYPE` packs while loading, `quantize` writes the folder `--packed`, `reopen:DTYPE` loads that, `host:DTYPE`
+tells what loading for a GPU takes of the machine's memory: each tensor is read and, where it would go there, dropped.
 `before_mib` is what Python, torch and the quantiser take; `held_mib` what is held after loading, by part; `above_mib`
-how much more than both there was at the peak. `process_memory.py` says how memory is measured; `own_mib` is without
-mapped files, which is what a machine must have. Rows are added to the results that are there.
+how much more than both there was at the peak. `process_memory.py` says how memory is measured. What is held in its
+file's dtype stays in the mapped file, so that `rss_mib` counts here, not `own_mib`. Rows are added to those that are
+there.
 """
 
 from __future__ import annotations
@@ -48,12 +50,33 @@ print()
 print(json.dumps({{part: size >> 20 for part, size in held.items()}}))
 """
 
+HOST = f"""{IMPORTS}
+from pathlib import Path
+from crab_core.families import crab_quantized
+from crab_core.families._base import Precision
+from crab_core.families.crab import config_of
+from crab_core.nn.crab import CrabModel
+from crab_core.nn.stored import without_weights
+from crab_core.weights.folder import read_header
+crab_quantized._read = lambda lazy, dtype, device: lazy.read().clone().to("meta", dtype)
+crab_quantized.packed = lambda linear, kind, dtype, device, weight, stats: [linear, weight.clone()][0]
+folder = Path(sys.argv[1])
+header = read_header(folder)
+with without_weights():
+    model = CrabModel(config_of(header.config, folder))
+precision = Precision("cpu", sys.argv[4], sys.argv[3])
+crab_quantized.load_quantized(model, folder, header, precision, lambda found: None)
+print()
+print(json.dumps({{"buffers": sum(one.nbytes for one in model.buffers() if not one.is_meta) >> 20}}))
+"""
+
 
 def row_of(way: str, folder: Path, packed: Path, device: str, kind: str, before_mib: int) -> dict[str, Any]:
     """What one way takes."""
     name, _, dtype = way.partition(":")
     words = {
         "load": [sys.executable, "-c", LOAD, str(folder), device, kind, dtype],
+        "host": [sys.executable, "-c", HOST, str(folder), device, kind, dtype],
         "reopen": [sys.executable, "-c", LOAD, str(packed), device, "none", dtype],
         "quantize": [
             sys.executable,
@@ -74,10 +97,10 @@ def row_of(way: str, folder: Path, packed: Path, device: str, kind: str, before_
         told = log.read_text().splitlines()[-1]
     row: dict[str, Any] = {"way": name, "quantize": kind, **peak.to_dict(), "before_mib": before_mib}
     if name == "quantize":
-        return row | {"above_mib": peak.own_mib - before_mib, "written_mib": _weights_mib(packed)[0]}
+        return row | {"above_mib": peak.rss_mib - before_mib, "written_mib": _weights_mib(packed)[0]}
     held = json.loads(told)
     total = sum(held.values())
-    above = peak.own_mib - before_mib - total
+    above = peak.rss_mib - before_mib - total
     return row | {"device": device, "dtype": dtype, "held_mib": total, "held_by_part_mib": held, "above_mib": above}
 
 
@@ -90,7 +113,7 @@ def _weights_mib(folder: Path) -> tuple[int, int]:
 def report_of(given: argparse.Namespace, known: list[dict[str, Any]]) -> dict[str, Any]:
     """Every way asked for, after the rows that are known."""
     with tempfile.TemporaryDirectory() as place:
-        before = watched([sys.executable, "-c", IMPORTS], Path(place) / "log").own_mib
+        before = watched([sys.executable, "-c", IMPORTS], Path(place) / "log").rss_mib
     weights, largest = _weights_mib(given.folder)
     ways = given.ways.split(",")
     packed = given.packed or given.folder.with_name(f"{given.folder.name}-{given.quantize}")

@@ -25,6 +25,7 @@ from crab_core.weights.folder import Header, read_header
 from crab_core.weights.release import Choices, Release
 
 __all__ = ["FAMILY", "CrabFamily"]
+LLM_NEEDS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,13 @@ class CrabFamily:
 def config_of(document: Mapping[str, Any], folder: Path) -> CrabConfig:
     """The config in a header; raises ModelError naming the folder if it is impossible."""
     try:
-        return CrabConfig.from_dict(document)
+        config = CrabConfig.from_dict(document)
+        lacking = [name for name in LLM_NEEDS if name not in config.llm]
+        if lacking:
+            raise ValueError(f"'llm' lacks {lacking}")
     except ValueError as err:
         raise _no_network(folder, err) from err
+    return config
 
 
 def _empty_model(config: CrabConfig, folder: Path) -> CrabModel:

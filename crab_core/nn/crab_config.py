@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from crab_core.nn.capability import MaskConfig
-from crab_core.nn.limits import LLM_LIMITS, WIDEST, check_limits, check_options
+from crab_core.nn.limits import LLM_LIMITS, WIDEST, check_counts, check_limits, check_options
 from crab_core.nn.qformer import QFormerConfig
 
 T = TypeVar("T")
@@ -114,6 +114,7 @@ class CrabConfig:
         if not isinstance(self.llm, Mapping):
             raise ValueError(f"'llm' must be a mapping, got {self.llm!r}")
         check_limits("llm", self.llm, LLM_LIMITS)
+        check_counts("llm", self.llm, LLM_LIMITS)
         width = self.llm.get("hidden_size")
         if not self.vl.out_width == self.al.out_width == width:
             raise ValueError(

@@ -1,11 +1,11 @@
-"""Upper bounds of a network's numbers: a damaged or hostile header is refused before anything is built from it.
+"""Bounds of a network's numbers: a damaged or hostile header is refused before anything is built from it.
 
 They are far above every known network (70B: 80 layers of width 8192); they stop sizes that no machine holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 DEEPEST = 512  # layers
@@ -30,6 +30,14 @@ def check_limits(where: str, values: Mapping[str, Any], limits: Mapping[str, int
         value = values.get(name)
         if isinstance(value, int | float) and not value <= limit:
             raise ValueError(f"{where}.{name} must be at most {limit}, got {value}")
+
+
+def check_counts(where: str, values: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raises ValueError for the first of these that is there and is no whole number of at least 1."""
+    for name in names:
+        value = values.get(name)
+        if value is not None and (type(value) is not int or value < 1):
+            raise ValueError(f"{where}.{name} must be a whole number of at least 1, got {value!r}")
 
 
 def check_options(where: str, options: Mapping[str, Any]) -> None:

@@ -102,7 +102,8 @@ def test_a_header_edited_by_hand_is_told(crab, tmp_path, clip, change, told):
     ("part", "change", "told"),
     [
         pytest.param("llm", {"hidden_act": "magic"}, "'magic' is not known", id="activation"),
-        pytest.param("llm", {"num_attention_heads": 0}, "describes no Crab network", id="no-heads"),
+        pytest.param("llm", {"num_attention_heads": 0}, "at least 1, got 0", id="no-heads"),
+        pytest.param("llm", {"num_attention_heads": "4"}, "at least 1, got '4'", id="heads-in-words"),
         pytest.param("llm", {"num_hidden_layers": 3}, "lack", id="more-layers-than-weights"),
         pytest.param("ilora", {"heads": 5}, "heads", id="other-heads"),
         pytest.param("ilora", {"rank": 10**12}, "rank", id="huge-rank"),
@@ -116,6 +117,15 @@ def test_numbers_of_a_header_edited_by_hand_are_told(crab, tmp_path, clip, part,
     said = crab("infer", clip, "what?", "--model", folder, "--device", "cpu")
     assert (said.code, told in said.err) == (4, True), said.err
     assert len(said.err.splitlines()) <= 3
+
+
+def test_a_number_taken_out_of_a_header_is_told(crab, tmp_path, clip):
+    folder = write_tiny(tmp_path / "m")
+    header = json.loads((folder / "crab.json").read_text())
+    del header["config"]["llm"]["num_attention_heads"]
+    (folder / "crab.json").write_text(json.dumps(header))
+    said = crab("infer", clip, "what?", "--model", folder, "--device", "cpu")
+    assert (said.code, "'llm' lacks ['num_attention_heads']" in said.err) == (4, True), said.err
 
 
 def test_four_bits_without_a_gpu_work_with_a_note(crab, tmp_path, clip):

@@ -76,6 +76,10 @@ def test_a_config_survives_json():
             {"visual": {"kind": "conv", "options": {"widths": [4, 4, -1, 8]}}}, "not be negative", id="negative-width"
         ),
         pytest.param({"mask": {"decoder": {"queries": 10**7}}}, "mask.decoder.queries must be", id="absurd-mask"),
+        pytest.param(
+            {"llm": {**DOCUMENT["llm"], "num_attention_heads": "two"}}, "at least 1, got 'two'", id="heads-in-words"
+        ),
+        pytest.param({"llm": {**DOCUMENT["llm"], "num_hidden_layers": 0}}, "at least 1, got 0", id="no-layers"),
     ],
 )
 def test_impossible_configs_are_refused(changes, told):
@@ -93,7 +97,7 @@ def test_a_network_of_70_billion_is_within_the_limits():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        pytest.param({"num_attention_heads": "two"}, "'llm': .*num_attention_heads.* expected int", id="no-number"),
+        pytest.param({"rms_norm_eps": "two"}, "'llm': .*rms_norm_eps.* expected float", id="no-number"),
         pytest.param({"num_attention_heads": 5}, "'llm': .*hidden size", id="heads-and-width"),
         pytest.param({"num_layers": 3}, "unknown key 'num_layers'", id="unknown-key"),
         pytest.param({"num_hidden_layer": 3}, "did you mean 'num_hidden_layers'", id="near-key"),
