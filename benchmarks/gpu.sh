@@ -1,7 +1,7 @@
 #!/bin/sh
 # What waits for a CUDA device: tests, and memory and speed of Crab-7B's and Crab+'s shapes with random weights, as JSON.
 #
-#     sh benchmarks/gpu.sh [OUT]          one GPU with 24 GB or more, 32 GB of disk; limits of 9 minutes in all
+#     sh benchmarks/gpu.sh [OUT]          one GPU with 24 GB or more, 32 GB of disk; 10 minutes in all
 #     sh benchmarks/gpu.sh --tiny [OUT]   the same steps on a CPU with small shapes, to see that they run
 #
 # A step that fails does not end the others; what each said is in OUT/gpu.log, and the last line names those that failed.
@@ -49,6 +49,7 @@ if [ -z "$tiny" ]; then
     step crab_7b 210 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_crab_7b.py
     step decode 110 python3 benchmarks/decode.py --device "$device" --turns 3 --out "$out/decode.json"
     step plus 100 python3 benchmarks/plus.py --device "$device" --quantize 4bit --out "$out/plus.json"
+    step compiled 90 python3 benchmarks/decode.py --device "$device" --turns 2 --compile --out "$out/decode_compiled.json"
 else
     export CRAB_GPU_OUT="$out" CRAB_GPU_TINY=1
     step machine 600 python3 -c "$look"
