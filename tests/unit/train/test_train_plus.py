@@ -109,8 +109,8 @@ def test_the_loss_is_that_of_what_the_network_would_have_written(tiny, data):
     ids = network.chat.target_ids("A dog.")
     before = network.chat.prompt_ids(prompt)
     with torch.inference_mode():
-        made, stands = network.spliced([seen], [before[:-1]])
-        states = network.model.read(made.embeds, made.attention_mask, stands)
+        asked = network.prompts([seen], [before[:-1]])
+        states = network.model.read(asked.spliced.embeds, asked.spliced.attention_mask, asked.stands)
         newline = network.model.logits(states[:, -1]).log_softmax(-1)[0, before[-1]]
     assert int(told["tokens"]) == piece.tokens == len(ids) + 1, "the newline of the chat is learnt too"
     chance = float(newline) + network.inside().log_probability(seen, prompt, ids)
