@@ -66,6 +66,7 @@ STAGE: Mapping[str, str] = {
     "samples": "texts that share one clip of a batch (`language`)",
     "tasks": "how often each task is drawn, as weights; none is avqa 4, ave 1, avvp 1, avcap 0.5 for generated clips, "
     "and for files all that they teach, each row as often as another (`language`)",
+    "templates": "how often questions of a kind are drawn, as weights; 1 for those not named (`network`, `language`)",
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
     "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
@@ -78,6 +79,8 @@ STAGE: Mapping[str, str] = {
     "save_every": "steps between checkpoints",
     "accumulate": "in how many pieces a batch is computed: less memory, the same step",
     "group_lengths": "rows of about the same length share a batch (`model`)",
+    "match_heads": "when the stage ends, put the heads of all layers under one number by what the tasks give them: no "
+    "answer changes, and views of heads say more (`network`, `language`)",
     "stills": "rows about single pictures in every step, beside `batch` rows about whole clips; 0 leaves it to the "
     "weights of the tasks which rows are about pictures (`network`, `language`)",
 }

@@ -145,8 +145,25 @@ class Training:
             trackers=self.trackers,
         )
         curve = loop.run(resume=self.resume)
+        if stage.match_heads and stage.kind == "language":
+            self.match(model, stage)
         if self.group.is_first:
             write(self.stage_folder(stage), curve)
+
+    def match(self, model: CrabModel, stage: Stage) -> None:
+        """Puts the heads of all layers under one number, by some of the clips of the run."""
+        from crab_core.train.matching import CLIPS, match_heads
+        from crab_core.train.texts import RowMaker
+
+        features = self.features(model)
+        match_heads(
+            model.eval(),
+            stage,
+            Features(features.seen[:CLIPS], features.heard[:CLIPS]),
+            self.targets.seconds[:CLIPS],
+            lambda one: RowMaker(self.tokenizer, model, self.scenes, self.pool.maps, one),
+            self.settings.seed,
+        )
 
     def offset(self, stage: Stage) -> int:
         """How many steps the stages before this one have."""

@@ -79,13 +79,14 @@ class Stage:
     """One stage: what is learnt (`kind`), by which parts of the network (`train`), for how many steps and how fast.
 
     `visual` and `audio` teach an encoder and its projector dense labels of frames and seconds; `language` teaches
-    text: `tasks` weighs the tasks, `samples` texts share one clip, `reasoning` is the share of questions answered with
-    explicit reasoning, and each token of a short answer counts `answer_weight` times. `ilora` adds the adapter (heads,
-    rank, alpha, dropout) before the stage begins. `places` lets a visual stage also teach each query which cell it
-    reads. `until` ends a stage before its schedule of `steps` does. With `stills` a step has that many rows about
-    single pictures beside `batch` rows about whole clips, else the tasks' weights say which of the rows are.
-    `accumulate` is in how many pieces a batch is computed. From files, `group_lengths` puts rows of about the same
-    length into one batch.
+    text: `tasks` weighs the tasks, `templates` the kinds of questions (1 if not named), `samples` texts share one clip,
+    `reasoning` is the share of questions answered with explicit reasoning, and each token of a short answer counts
+    `answer_weight` times. `ilora` adds the adapter (heads, rank, alpha, dropout) before the stage begins;
+    `match_heads` puts the heads of all layers under one number when it ends. `places` lets a visual stage also teach
+    each query which cell it reads. `until` ends a stage before its schedule of `steps` does. With `stills` a step has
+    that many rows about single pictures beside `batch` rows about whole clips, else the tasks' weights say which of
+    the rows are. `accumulate` is in how many pieces a batch is computed. From files, `group_lengths` puts rows of about
+    the same length into one batch.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Stage:
     train: tuple[str, ...] = ()
     samples: int = 6
     tasks: Mapping[str, float] = field(default_factory=dict)
+    templates: Mapping[str, float] = field(default_factory=dict)
     reasoning: float = 0.7
     reading: float = 0.0
     answer_weight: float = 1.0
@@ -111,6 +113,7 @@ class Stage:
     accumulate: int = 1
     group_lengths: bool = True
     stills: int = 0
+    match_heads: bool = False
 
     def __post_init__(self) -> None:
         mistakes = [*self._wrong_names(), *self._wrong_numbers()]
@@ -129,6 +132,10 @@ class Stage:
         if not self.train:
             yield f"train: name at least one part that learns, of {', '.join(PARTS)}"
         yield from (f"tasks: no task is called '{task}'" for task in self.tasks if task not in TASK_NAMES)
+        if self.templates:
+            from crab_core.world.questions import ASKS
+
+            yield from (f"templates: no question is called '{one}'" for one in self.templates if one not in ASKS)
         if self.ilora is not None:
             from crab_core.nn.crab_config import ILoraConfig
 
@@ -154,6 +161,8 @@ class Stage:
         for name in ("reasoning", "reading"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name}: must be between 0 and 1, got {getattr(self, name)}"
+        if not all(0 <= weight < float("inf") for weight in self.templates.values()):
+            yield f"templates: weights must be 0 or more, got {dict(self.templates)}"
         if not (all(weight >= 0 for weight in self.mixture.values()) and sum(self.mixture.values()) > 0):
             yield f"tasks: weights must be 0 or more, one of them above 0, got {dict(self.tasks)}"
 

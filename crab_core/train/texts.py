@@ -107,7 +107,8 @@ class RowMaker:
     def _choose(self, made: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
         """Samples without repetition; each task has its weight, shared by its samples. None if nothing has a weight."""
         counts = {task: sum(sample.task == task for sample in made) for task in self.stage.mixture}
-        weights = np.array([self.stage.mixture[sample.task] / counts[sample.task] for sample in made])
+        often = [self.stage.templates.get(sample.template, 1.0) for sample in made]
+        weights = np.array([self.stage.mixture[one.task] / counts[one.task] for one in made]) * often
         size = min(self.stage.samples, int((weights > 0).sum()))
         if not size:
             return []

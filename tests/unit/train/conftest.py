@@ -44,6 +44,9 @@ stages:
     optimizer: muon
     tasks: {avqa: 1.0, arig: 1.0, s4: 1.0, ref-avs: 2.0}
     train: [vl_projector, al_projector, tags, llm, ilora, masks]
+    templates: {where: 2.0}
+    stills: 1
+    match_heads: true
     ilora: {heads: 2, rank: 2, alpha: 4.0, dropout: 0.0}
 """
 

@@ -257,6 +257,8 @@ def test_rows_hold_texts_of_the_tasks_of_the_stage(row_maker: Callable[..., RowM
         pytest.param({"rate": 0.0}, "rate: must be above 0", id="no-rate"),
         pytest.param({"reasoning": 2.0}, "between 0 and 1", id="too-much-reasoning"),
         pytest.param({"tasks": {"sed": 1.0}}, "no task is called 'sed'", id="unknown-task"),
+        pytest.param({"templates": {"loudst": 1.0}}, "no question is called 'loudst'", id="unknown-question"),
+        pytest.param({"templates": {"loudest": -1.0}}, "templates: weights must be 0 or more", id="weight-below-0"),
     ],
 )
 def test_a_stage_checks_its_values(values: dict[str, object], message: str) -> None:
@@ -341,3 +343,15 @@ def test_clips_of_which_nothing_is_asked_are_passed_over(
     nothing = LanguageBatches(features, batches.seconds, lambda *_: Row((), ()), 0)
     with pytest.raises(UsageError, match="ask nothing"):
         nothing.pieces([0], [[0]])
+
+
+def test_weights_of_questions_decide_which_are_drawn(row_maker: Callable[..., RowMaker], scenes: list[Scene]) -> None:
+    def asked(**weights: float) -> int:
+        make = row_maker(samples=2, tasks={"avqa": 1.0}, templates=weights, reasoning=0.0)
+        rows = [
+            make(clip, False, np.random.default_rng([clip, seed])) for clip in range(len(scenes)) for seed in range(9)
+        ]
+        return sum("how many" in make.tokenizer.decode(text.prompt).lower() for row in rows for text in row.texts)
+
+    counts = {"kinds_count": 30.0, "things_count": 30.0, "sounds_count": 30.0}
+    assert asked(**dict.fromkeys(counts, 0.0)) < asked() < asked(**counts)
