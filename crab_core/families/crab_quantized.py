@@ -145,9 +145,9 @@ def _unpacked_shapes(
 
 
 def _read(lazy: LazyTensor, dtype: torch.dtype, device: str) -> torch.Tensor:
-    """The tensor where it is needed: the machine's memory does not hold all that goes to a GPU."""
-    tensor = lazy.read()
-    return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+    """The tensor where it is needed; what goes to a GPU changes its dtype there, not in the machine's memory."""
+    tensor = lazy.read().to(device)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _packed(
