@@ -13,6 +13,7 @@ from crab_cli import options, options_batch
 from crab_cli.asked import Asked
 from crab_cli.bars import bars, spinner
 from crab_cli.batch import is_many
+from crab_cli.heads_ablation import NamedHeads, heads_told, tell_ablations
 from crab_cli.heads_files import ARRAYS, DATA, PAGE, VIDEO, check_free, check_video, write_heads_video, write_report
 from crab_cli.heads_many import ManyHeads, heads_of_many, refuse_for_many
 from crab_cli.output import Output
@@ -58,6 +59,14 @@ def command(
     ablate: Annotated[
         bool, typer.Option("--ablate/--no-ablate", help="Also answer without each head and with each alone.")
     ] = True,
+    drop_head: Annotated[
+        list[int] | None,
+        typer.Option("--drop-head", metavar="N", help="Also answer without head N, from 1; together if repeated."),
+    ] = None,
+    only_head: Annotated[
+        list[int] | None,
+        typer.Option("--only-head", metavar="N", help="Also answer with head N only; together if repeated."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Also hide what the maps call relevant, and see what that costs.")
     ] = False,
@@ -92,20 +101,22 @@ def command(
     Examples:
       crab visualize-heads band.mp4 "Which instrument is heard first?" -o heads
       crab visualize-heads street.mp4 --task avvp -o street --figures --video
+      crab visualize-heads band.mp4 "What is heard?" --drop-head 1 --drop-head 2
       crab visualize-heads clips "What is heard first?" -o survey
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json)
     asked = Asked(model, device, dtype, quantize, max_new_tokens, 0.0, 1.0, seed, max_memory)
     if is_many(clip):
         is_given = {"--audio": audio is not None, "--check": check, "--raw": raw, "--video": video}
-        is_given["--method"] = method != "attention"
+        is_given |= {"--method": method != "attention", "--drop-head": bool(drop_head), "--only-head": bool(only_head)}
         refuse_for_many(is_given)
         many = ManyHeads(asked, glob, ablate, figures, overwrite)
         return heads_of_many(clip, question, task, many, out, output)
     if glob is not None:
         raise UsageError(f"--glob is for many clips, got '{clip}'", hint="Give a folder.")
     request = Request(clip, task or "avqa", question, audio)
-    one = OneHeads(request, asked, method, ablate, check, figures, video, raw, overwrite)
+    named = NamedHeads(tuple(drop_head or ()), tuple(only_head or ()))
+    one = OneHeads(request, asked, method, ablate, named, check, figures, video, raw, overwrite)
     return _heads_of_one(one, out, output)
 
 
@@ -117,6 +128,7 @@ class OneHeads:
     model: Asked
     method: str
     ablate: bool
+    named: NamedHeads
     check: bool
     figures: bool
     video: bool
@@ -132,6 +144,7 @@ def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
     task = task_of(request)
     folder = asked.model.folder()
     found = probe_for(request, task)
+    asked.named.check(heads_told(folder))
     if asked.video:
         check_video(found)
     check_free(out, (PAGE, DATA, ARRAYS, *([VIDEO] if asked.video else [])), overwrite=asked.overwrite)
@@ -140,10 +153,10 @@ def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
 
     with spinner(output, f"loading {folder.name}") as listen:
         loaded = asked.model.load(listen)
-    inside_of(loaded)
+    asked.named.check(inside_of(loaded).heads)
     seen = loaded.look(request.clip, request.audio_path, request.task)
     decoding = Decoding(asked.model.max_new_tokens or task.max_new_tokens, seed=asked.model.seed)
-    options = HeadOptions(asked.method, ablate=asked.ablate, raw=asked.raw, check=asked.check)
+    options = HeadOptions(asked.method, asked.ablate, asked.raw, asked.check, *asked.named.from_0())
     with bars(output) as listen:
         report = seen.heads(request.question, request.task, options, decoding, on_progress=listen)
     document = report.to_dict()
@@ -157,13 +170,14 @@ def _heads_of_one(asked: OneHeads, out: Path, output: Output) -> None:
 
 
 def _tell(output: Output, report: HeadReport, document: Mapping[str, Any], out: Path) -> None:
-    """The page's path, or the data; the shares by kind of token as details."""
+    """The page's path, or the data; the ablation table beside it, the shares by kind of token as details."""
     answer = report.result.answer
     output.note(f"answer: {(answer.text if answer is not None else '') or '(none)'}")
     for kind, shares in report.by_kind.items():
         output.detail(f"{kind}: " + ", ".join(f"head {head + 1} {share:.2f}" for head, share in enumerate(shares)))
     for text in (*report.result.notes, *report.notes):
         output.note(text)
+    tell_ablations(output, document)
     if output.as_json:
         output.document(document)
     else:

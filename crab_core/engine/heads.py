@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from crab_core.engine.heads_ablation import ablations_of, check_heads
 from crab_core.engine.heads_faithful import Faithfulness, faithfulness
 from crab_core.engine.heads_maps import MEDIA, by_kind, by_place, by_second, head_maps, with_pictures_seen
-from crab_core.engine.heads_report import Ablation, HeadReport, alike_of
+from crab_core.engine.heads_report import HeadReport, alike_of
 from crab_core.engine.heads_routing import routing_of
 from crab_core.engine.heads_tokens import Token, prompt_tokens, targets, written_tokens
-from crab_core.engine.masks import drawn_of, overlap_of
 from crab_core.engine.memory import memory_told
 from crab_core.engine.moments import answer_at_moments, look_at, moments_of
 from crab_core.engine.stopwatch import Stopwatch
@@ -26,7 +26,7 @@ from crab_core.errors import ModelError, UsageError
 from crab_core.families._base import HeadsNetwork
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.tasks.pictures import at_second
-from crab_core.types import Canvas, Clip, Decoding, Prompt, Request, Result
+from crab_core.types import Clip, Decoding, Prompt, Request, Result
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,12 +47,18 @@ SHOWN_PX = 320  # the longer side of the frames in a report
 @dataclass(frozen=True, slots=True)
 class HeadOptions:
     """What to find out: how tokens are weighed in the maps, whether heads are silenced in turn, whether raw routing
-    weights are kept, whether the maps are checked by hiding what they call relevant."""
+    weights are kept, whether the maps are checked by hiding what they call relevant.
+
+    `drop_heads` are silenced together in one further ablation, `only_heads` alone take part in another; both count
+    heads from 0, do so without `ablate` too, and ask for nothing where they are empty.
+    """
 
     method: str = "attention"
     ablate: bool = True
     raw: bool = False
     check: bool = False
+    drop_heads: tuple[int, ...] = ()
+    only_heads: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -109,9 +115,10 @@ def look_at_heads(
 ) -> HeadReport:
     """The report about the answer to a request.
 
-    Raises ModelError if the model has no heads, and what `Seen.answer` raises.
+    Raises ModelError if the model has no heads, UsageError for a head that it has not, and what `Seen.answer` raises.
     """
     options, watch = options or HeadOptions(), Stopwatch()
+    check_heads(options, inside_of(seen.model).heads)
     on_progress(Progress("answer", 0, 1, "answers", seen.request.clip.name))
     found = capture_heads(seen, request, decoding, watch, raw=options.raw)
     asked, generated, routes, shares = found.asked, found.generated, found.routes, found.shares
@@ -122,7 +129,7 @@ def look_at_heads(
             relevance = _relevance(asked, generated, tokens, written, options.method)
             maps = head_maps(placed, shares, relevance, inside.gaze(clip, task.name))
         with watch("ablation"):
-            ablations = _ablations(asked, generated, on_progress) if options.ablate else ()
+            ablations = ablations_of(asked, generated, options, on_progress)
         with watch("check"):
             checks = _checked(asked, clip, generated, maps) if options.check else ()
         looks = maps["video"].shape[1] if "video" in maps else len(clip.frames)
@@ -214,30 +221,6 @@ def _relevance(
     return (found / total).astype(np.float32) if total > 0 else found
 
 
-def _ablations(asked: Asked, generated: Generated, on_progress: Listener) -> list[Ablation]:
-    """The answer with all heads, without each, with each alone, with shares that no router chose, and with none."""
-    inside, everyone = asked.inside, tuple(range(asked.inside.heads))
-    plans = [("all heads", everyone, inside.only(everyone))]
-    if len(everyone) > 1:
-        for head in everyone:
-            kept = tuple(other for other in everyone if other != head)
-            plans.append((f"without head {head + 1}", kept, inside.only(kept)))
-    plans += [(f"only head {head + 1}", (head,), inside.only([head])) for head in everyone if len(everyone) > 2]
-    if len(everyone) > 1:
-        plans.append(("shares all even", everyone, inside.rerouted("even")))
-        plans.append(("shares exchanged", everyone, inside.rerouted("exchanged")))
-    plans.append(("no head", (), inside.only([])))
-    found: list[Ablation] = []
-    for done, (name, kept, changed) in enumerate(plans, start=1):
-        with changed:
-            written = _write(asked) if found else generated
-            chance = inside.log_probability(asked.encoded, asked.prompt, generated.token_ids)
-        overlap = overlap_of(drawn_of(generated), drawn_of(written))
-        found.append(Ablation(name, kept, _answer(asked, written), written.text, chance, overlap))
-        on_progress(Progress("ablate", done, len(plans), "answers", name))
-    return found
-
-
 def _checked(
     asked: Asked, clip: Clip, generated: Generated, maps: dict[str, npt.NDArray[np.float32]]
 ) -> tuple[Faithfulness, ...]:
@@ -246,15 +229,6 @@ def _checked(
         return asked.inside.log_probability(encoded, asked.prompt, generated.token_ids)
 
     return faithfulness(clip, maps, score, asked.decoding.seed)
-
-
-def _write(asked: Asked) -> Generated:
-    return asked.seen.model.network.generate(asked.encoded, asked.prompt, asked.decoding)
-
-
-def _answer(asked: Asked, written: Generated) -> str:
-    answer = asked.task.read(written.text, Canvas(asked.clip.duration_s)).answer
-    return answer.text if answer is not None else ""
 
 
 def _windows(clip: Clip, maps: dict[str, npt.NDArray[np.float32]]) -> tuple[tuple[float, float], ...]:

@@ -12,7 +12,7 @@ from crab_core.engine.heads_faithful import Faithfulness
 from crab_core.engine.heads_maps import by_place
 from crab_core.engine.heads_routing import Routing
 from crab_core.engine.heads_tokens import Token
-from crab_core.types import Result
+from crab_core.types import Event, Result
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,7 +29,8 @@ class Ablation:
     """The answer with some heads only, or with other shares: `heads` take part, the others are silent.
 
     `log_probability` is that of the whole model's own text, so that ablations compare. `mask_iou` is how far what is
-    drawn is what the whole model draws, 0 if nothing is drawn now; None if the whole model draws nothing.
+    drawn is what the whole model draws, 0 if nothing is drawn now; None if the whole model draws nothing. `events` are
+    those of this text, in seconds. `is_asked` says that somebody named these heads.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Ablation:
     raw_text: str
     log_probability: float
     mask_iou: float | None = None
+    events: tuple[Event, ...] = ()
+    is_asked: bool = False
 
 
 @dataclass(frozen=True)

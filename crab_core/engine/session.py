@@ -329,7 +329,7 @@ class Seen:
         """What the network wrote about this encoded clip as a result; its seconds are those of the watch's stages."""
         view, clip = self.decode(task, watch)
         with watch("read"):
-            reading = task.read(generated.text, _canvas(view, clip))
+            reading = task.read(generated.text, canvas_of(view, clip))
             doubts = contradictions(reading, clip, Scale(view.second_s))
         return Result(
             id=request.id or request.clip.name,
@@ -383,6 +383,7 @@ def _check_profile(header: Header) -> None:
         raise ModelError(f"the model '{header.name}' learnt an unknown wording '{header.profile}'", hint=hint)
 
 
-def _canvas(view: View, clip: Clip) -> Canvas:
+def canvas_of(view: View, clip: Clip) -> Canvas:
+    """What the numbers in a text about this view of the clip mean."""
     seconds = len(view.frame_times_s) or len(view.sound_windows_s)
     return Canvas(clip.duration_s, seconds, view.second_s, clip.size)

@@ -14,6 +14,7 @@ import numpy as np
 
 from crab_core.render.charts import layers_chart, seconds_chart, shares_chart
 from crab_core.render.colours import colour
+from crab_core.render.heads_ablation import ablation_parts
 from crab_core.render.heads_alike import alike_charts, alike_parts
 from crab_core.render.heads_routing import routing_charts, routing_parts
 from crab_core.render.overlays import data_uri, encoded, overlay, sound_overlay, sound_picture, strip
@@ -38,14 +39,14 @@ def heads_page(document: Document, arrays: Arrays) -> str:
     """The self-contained page; its size grows with frames and heads, some hundred kB for ten frames."""
     result = document["result"]
     body = [*_head(document), *_summary(document), *_seen(document, arrays), *_heard(document, arrays)]
-    body += [*_written(document), *_ablations(document), *_checks(document), *_layers(document)]
+    body += [*_written(document), *ablation_parts(document), *_checks(document), *_layers(document)]
     body += [*routing_parts(document), *alike_parts(document), *_reading(document)]
     return page(f"Heads: {result['id']}", body)
 
 
 def heads_short(document: Document) -> list[str]:
     """The numbers of a report as parts of a page about more than it, without its pictures."""
-    return [*_head(document, level=2), *_summary(document, level=3), *_ablations(document, level=3)]
+    return [*_head(document, level=2), *_summary(document, level=3), *ablation_parts(document, level=3)]
 
 
 def figures(document: Document, arrays: Arrays) -> Iterator[tuple[str, bytes]]:
@@ -185,35 +186,6 @@ def _token(token: Document, shares: Sequence[float] | None) -> str:
     told = ", ".join(f"head {head + 1}: {share:.2f}" for head, share in enumerate(shares))
     style = f"background-image:linear-gradient(90deg,{stops})"
     return f'<span class="{kind}" style="{style}" title="{told}">{escape(token["text"])}</span>'
-
-
-def _ablations(document: Document, level: int = 2) -> list[str]:
-    ablations = document["ablations"]
-    if not ablations:
-        return []
-    whole = ablations[0]["log_probability"]
-    draws = any(one.get("mask_iou") is not None for one in ablations)
-    rows = [
-        (
-            one["name"],
-            one["answer"] or "(none)",
-            f"{one['log_probability']:.2f}",
-            f"{one['log_probability'] - whole:+.2f}",
-            *([f"{one['mask_iou']:.2f}"] if draws else []),
-        )
-        for one in ablations
-    ]
-    return [
-        heading("What is lost without a head", level),
-        paragraph(
-            "The model answers again while heads are silent. The last columns say how likely it still finds the text "
-            "that it wrote with all heads: natural logarithm of the probability, and the change. A head whose absence "
-            "changes nothing had no part in this answer, whatever its map shows. Even and exchanged shares keep all "
-            "heads and take away what the routers know: every head counts alike, or gets the share of the one before."
-        ),
-        *([paragraph("Mask: its overlap (IoU) with the one that all heads draw.")] if draws else []),
-        table(("heads", "answer", "log-probability", "change", *(["mask"] if draws else [])), rows, numbers=(2, 3, 4)),
-    ]
 
 
 def _checks(document: Document) -> list[str]:
