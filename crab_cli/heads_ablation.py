@@ -12,7 +12,7 @@ import typer
 from crab_cli.output import Output, table
 from crab_core.errors import UsageError
 
-LONGEST = 48  # characters of an answer in the terminal's table
+LONGEST = 48  # characters of a cell in the terminal's table; the last one of a row may be longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def tell_ablations(output: Output, document: Mapping[str, Any]) -> None:
     columns, rows, _ = ablation_table(document)
     if output.quiet or not rows:
         return
-    for line in table(columns, [[_short(cell) for cell in row] for row in rows], aligned=True):
+    for line in table(columns, [[*map(_short, row[:-1]), row[-1]] for row in rows], aligned=True):
         typer.echo(line, err=True)
 
 
