@@ -49,7 +49,7 @@ def ablation_parts(document: Document, level: int = 2) -> list[str]:
             "the routers know: every head counts alike, or gets the share of the one before."
         ),
         *([paragraph("Mask: its overlap (IoU) with the one that all heads draw.")] if "mask" in columns else []),
-        table(columns, rows, numbers=numbers),
+        f'<div class="texts">{table(columns, rows, numbers=numbers)}</div>',
     ]
 
 

@@ -18,6 +18,8 @@ p{margin:6px 0;max-width:75ch}.dim{color:var(--dim)}p.answer{font-size:20px;font
 .wide{overflow-x:auto;margin:8px 0}svg{max-width:100%;height:auto;display:block}
 table{border-collapse:collapse}th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid var(--line);
 vertical-align:top;overflow-wrap:break-word;max-width:60ch}td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}td.number{white-space:nowrap}
+.texts td:first-child{min-width:7em}.texts td:not(.number):not(:first-child){min-width:14em}
+@media(min-width:640px){.texts td:first-child,.texts th{white-space:nowrap}}
 .frames{border-collapse:separate;border-spacing:3px}.frames td,.frames th{border:0;padding:0;text-align:center;
 font-weight:400;font-size:12px;color:var(--dim)}.frames th.row{text-align:right;vertical-align:middle;
 padding-right:8px;white-space:nowrap}
