@@ -129,7 +129,7 @@ def _of_picture(model: Model, scene: Scene, bank: Bank, width: int) -> Iterator[
     seen: set[str] = set()
     for one in many:
         sample = one.sample
-        if sample.task not in model.header.tasks or sample.task in seen or sample.task == "ssl":
+        if sample.task not in model.header.tasks or sample.task in seen:
             continue
         seen.add(sample.task)  # one expression is enough
         wanted = [_is_meant(sight, sample) for sight in one.shown]
@@ -173,7 +173,7 @@ def _film_score(sample: Sample, written: Generated) -> float:
 def _picture_score(one: Asked, written: Generated) -> float:
     """The IoU of boxes or masks; 1 where nothing is meant and nothing told."""
     sample = one.sample
-    if sample.task == "arig":
+    if sample.task in ("arig", "ssl"):
         told, truth = (read_moment(sample.task, text).boxes for text in (written.text, sample.target))
         return mean_iou([BoxRow("", (SIDE_PX, SIDE_PX), told, truth)]).value
     answer = read_moment(sample.task, written.text).answer

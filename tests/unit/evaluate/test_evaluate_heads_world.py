@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_the_true_text_of_every_item_scores_one(model: Model) -> None:
     assert not any(item.score(Generated("", ())) for item in items if item.task == "avqa")
     for item in items:
         assert len(item.meant.by_frame) == len(item.others.by_frame) == len(item.clip.frames)
+
+
+def test_the_true_boxes_of_a_picture_score_one(model: Model) -> None:
+    trained = replace(model, header=replace(model.header, tasks=("arig", "ssl")))
+    items = list(items_of(trained, WorldTest(clips=8, questions=1)))
+    assert {"arig", "ssl"} == {item.task for item in items if item.is_picture}
+    assert all(item.score(Generated(item.truth, ())) == pytest.approx(1) for item in items)
+    named = [item for item in items if item.task == "ssl" and any(item.meant.by_frame)]
+    assert named
+    assert not any(item.score(Generated("", ())) for item in named)
 
 
 def test_the_tables_of_a_random_network(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
