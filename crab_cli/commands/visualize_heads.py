@@ -99,9 +99,8 @@ def command(
 
     \b
     Examples:
-      crab visualize-heads band.mp4 "Which instrument is heard first?" -o heads
+      crab visualize-heads band.mp4 "Which instrument is heard first?" -o heads --drop-head 1
       crab visualize-heads street.mp4 --task avvp -o street --figures --video
-      crab visualize-heads band.mp4 "What is heard?" --drop-head 1 --drop-head 2
       crab visualize-heads clips "What is heard first?" -o survey
     """
     output = Output(quiet=quiet, verbose=verbose, as_json=json)

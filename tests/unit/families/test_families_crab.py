@@ -226,7 +226,9 @@ def damaged(tiny_folder, tmp_path, change):
         pytest.param(lambda h: h["config"]["vl"].update(queries=4), ModelError, "queries", id="shape"),
         pytest.param(lambda h: h["config"]["visual"].update(kind="eye"), ModelError, "eye", id="encoder"),
         pytest.param(lambda h: h["config"]["visual"]["options"].update(x=1), ModelError, "'x'", id="encoder-option"),
-        pytest.param(lambda h: h["config"]["llm"].update(num_attention_heads="two"), ModelError, "int", id="llm-word"),
+        pytest.param(
+            lambda h: h["config"]["llm"].update(num_attention_heads="two"), ModelError, "whole number", id="llm-word"
+        ),
         pytest.param(lambda h: h["config"]["llm"].update(num_attention_heads=5), ModelError, "hidden", id="llm-heads"),
         pytest.param(lambda h: h["config"]["llm"].update(num_layer=1), ModelError, "unknown key", id="llm-unknown-key"),
         pytest.param(lambda h: h["config"]["llm"].update(num_hidden_layers=10**7), ModelError, "512", id="llm-absurd"),

@@ -53,7 +53,7 @@ def same_curves(one: Path, other: Path, values: int) -> None:
     for stage, curve in before.items():
         for mine, theirs in zip(curve, after[stage], strict=True):
             for name in set(VALUES) & mine.keys():
-                assert theirs[name] == pytest.approx(mine[name], abs=CLOSE), (stage, mine["step"], name)
+                assert theirs[name] == pytest.approx(mine[name], abs=CLOSE, rel=2 * CLOSE), (stage, mine["step"], name)
                 compared += 1
     assert compared >= values
 
@@ -83,7 +83,7 @@ def test_an_encoder_takes_its_batch_at_once(tiny_config: Path, tmp_path: Path) -
 
 def test_a_batch_is_not_smaller_than_the_group(tiny_run: Path, tiny_config: Path, tmp_path: Path) -> None:
     out = partly(tiny_run, tmp_path / "run", "visual", "audio", "words", "places")
-    assert in_two_processes(lambda: run(tiny_config, ["stages.4.batch=1"], out=out)) == [2, 2]
+    assert in_two_processes(lambda: run(tiny_config, ["stages.4.batch=1", "stages.4.stills=0"], out=out)) == [2, 2]
 
 
 def test_a_shared_norm_is_that_of_the_whole_batch(tmp_path: Path) -> None:
