@@ -1,7 +1,7 @@
 """The paper's claims tested in the generated world, as benchmarks/ablation.md fixes before any run.
 
 python benchmarks/ablation.py --out runs/ablation            # goes on where it was; writes the tables into ablation.md
-python benchmarks/ablation.py --quick --out /tmp/quick       # minutes: a tiny network, to see that everything runs
+python benchmarks/ablation.py --quick --out runs/quick       # minutes: a tiny network, to see that everything runs
 """
 
 from __future__ import annotations

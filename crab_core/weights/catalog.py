@@ -8,8 +8,8 @@ from crab_core.weights.spec import ModelSpec, RemoteFile, Source
 
 PUBLISHER = "see its publisher"
 # not compared with the repositories themselves: what others say of their files
-LLAMA_FILES = "file names and sizes as others list them; they agree with the network's shapes"
-QWEN_FILES = "file names as others list them; sizes unknown"
+LLAMA_FILES = "file names and sizes as others list them, not compared with the repository; they agree with the shapes"
+QWEN_FILES = "file names as others list them, not compared with the repository; sizes unknown"
 
 _BEATS = "BEATs_iter3_plus_AS2M_finetuned_on_AS2M_cpt2"
 

@@ -171,7 +171,9 @@ def test_a_broken_packet_is_told_and_the_rest_is_used(infer, tmp_path: Path) -> 
         pytest.param(["q", "--top-p", "nan"], 2, "'--top-p': nan is not a number", "--help", id="nan top-p"),
         pytest.param(["q", "--top-p", "2"], 2, "2.0 is not in the range", "--help", id="top-p"),
         pytest.param(["q", "--seed", "x"], 2, "'x' is not a valid int", "--help", id="no number"),
-        pytest.param(["q", "--modle", "mini"], 2, "no such option: --modle", "or --model?", id="option"),
+        pytest.param(
+            ["q", "--modle", "mini"], 2, "no such option: --modle", "Did you mean --compile or --model?", id="option"
+        ),
         pytest.param(["q", "more"], 2, "got unexpected extra argument(s) (more)", "crab infer --help", id="extra word"),
     ],
 )

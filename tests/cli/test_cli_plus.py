@@ -70,7 +70,11 @@ def test_heads_are_shown(crab, model, shipped, tmp_path):
 
 def test_semantic_masks_are_refused_with_a_way_out(crab, model, shipped):
     said = crab("segment", shipped, "--semantic", "--model", model)
-    assert said.code == 4 and "'avss'" in said.err and "choose another --model" in said.err
+    assert (
+        said.code == 4
+        and "'avss'" in said.err
+        and "Ask what sounds: crab segment CLIP, or choose another --model." in said.err
+    )
 
 
 def test_a_packed_folder_answers_from_the_command_line(crab, model, shipped, tmp_path):

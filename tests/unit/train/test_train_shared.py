@@ -24,7 +24,11 @@ def curves_of(out: Path) -> dict[str, list[dict[str, Any]]]:
     return {stage: list(read_header(out / stage).training["curve"]) for stage in STAGES}
 
 
-ADAMW = "stages.4.optimizer=adamw"  # Muon makes of rounding errors in a matrix of rank 2 what is no rounding error
+# without rows about pictures, which have a test of their own
+ADAMW = (
+    "stages.4.stills=0",
+    "stages.4.optimizer=adamw",
+)  # Muon makes of rounding errors in a matrix of rank 2 what is no rounding error
 
 
 def partly(tiny_run: Path, out: Path, *stages: str) -> Path:
@@ -43,7 +47,7 @@ def partly(tiny_run: Path, out: Path, *stages: str) -> Path:
 def alone(tiny_run: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process."""
     out = partly(tiny_run, tmp_path_factory.mktemp("alone") / "run", *STAGES[:-1])
-    run(tiny_config, [ADAMW], out=out)
+    run(tiny_config, ADAMW, out=out)
     return out
 
 
@@ -53,7 +57,7 @@ def same_curves(one: Path, other: Path, values: int) -> None:
     for stage, curve in before.items():
         for mine, theirs in zip(curve, after[stage], strict=True):
             for name in set(VALUES) & mine.keys():
-                assert theirs[name] == pytest.approx(mine[name], abs=CLOSE, rel=2 * CLOSE), (stage, mine["step"], name)
+                assert theirs[name] == pytest.approx(mine[name], abs=CLOSE), (stage, mine["step"], name)
                 compared += 1
     assert compared >= values
 
@@ -62,7 +66,7 @@ def test_two_processes_give_the_losses_of_one_in_every_stage(
     alone: Path, tiny_run: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
     out = partly(tiny_run, tmp_path / "run")
-    assert in_two_processes(lambda: run(tiny_config, [ADAMW], out=out)) == [0, 0]
+    assert in_two_processes(lambda: run(tiny_config, ADAMW, out=out)) == [0, 0]
     same_curves(alone, out, values=40)
     assert (out / "step-18" / "resume.pt").exists()
 
@@ -72,8 +76,18 @@ def test_a_batch_in_pieces_gives_the_losses_of_the_whole(
 ) -> None:
     out = partly(tiny_run, tmp_path / "run", "visual", "audio")
     pieces = [f"stages.{number}.accumulate={count}" for number, count in ((2, 2), (3, 3), (4, 2))]
-    run(tiny_config, [ADAMW, *pieces], out=out)
+    run(tiny_config, [*ADAMW, *pieces], out=out)
     same_curves(alone, out, values=40)
+
+
+def test_rows_about_pictures_are_shared_like_those_about_clips(
+    tiny_run: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    first_steps = ["stages.4.stills=3", "stages.4.optimizer=adamw", "stages.4.until=4"]
+    alone, shared = (partly(tiny_run, tmp_path / name, *STAGES[:-1]) for name in ("alone", "shared"))
+    run(tiny_config, first_steps, out=alone)
+    assert in_two_processes(lambda: run(tiny_config, first_steps, out=shared)) == [0, 0]
+    same_curves(alone, shared, values=16)
 
 
 def test_an_encoder_takes_its_batch_at_once(tiny_config: Path, tmp_path: Path) -> None:
