@@ -1,6 +1,7 @@
 """Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA).
 
-Reasoning first lists what the question is about, then says which of it the question means, or the fact that decides.
+Reasoning lists what the question is about and says which of it is meant. Where a question names the things itself,
+it says at once of them what decides. What comes first, or is loudest, is the first of its list.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from crab_core.world.asking import (
     Ask,
     Draft,
     View,
+    by_loudness,
     by_start,
     counted,
     either,
@@ -28,6 +30,7 @@ from crab_core.world.dice import Dice
 from crab_core.world.labels import HeardFact
 from crab_core.world.narration import (
     LEVELS,
+    a,
     at,
     hear,
     hear_levels,
@@ -108,12 +111,13 @@ def where_loudest(view: View, dice: Dice) -> Draft | None:
     """Where is the loudest thing?"""
     if not view.heard:
         return None
-    return place_of(extreme(view.heard, loud=True), "loudest", hear_levels(view.heard), noun(dice, view.heard_by))
+    levels = hear_levels(by_loudness(view.heard))
+    return place_of(extreme(view.heard, loud=True), "loudest", levels, noun(dice, view.heard_by))
 
 
 def where_first(view: View, dice: Dice) -> Draft | None:
     """Where is the thing that sounds first? Not asked if two start together."""
-    return place_of(_first(view), "first", hear_starts(view.heard), noun(dice, view.heard_by))
+    return place_of(_first(view), "first", hear_starts(by_start(view.heard)), noun(dice, view.heard_by))
 
 
 def louder_side(view: View, dice: Dice) -> Draft | None:
@@ -125,8 +129,7 @@ def louder_side(view: View, dice: Dice) -> Draft | None:
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
     said = [_level(view.heard_by[x]), f"{_level(view.heard_by[y])}, so the {x} is {'louder' if wanted else 'softer'}"]
     sides = {"at_side": at(view.heard_by[x].place), "at_other": at(view.heard_by[y].place)}
-    reasoning = f"{hear_levels(view.heard)} {told(said)}"
-    return Draft(yes_no(wanted), reasoning, {**noun(dice, (x, y)), **sides})
+    return Draft(yes_no(wanted), told(said), {**noun(dice, (x, y)), **sides})
 
 
 def seen_longer(view: View, dice: Dice) -> Draft | None:
@@ -146,7 +149,7 @@ def sounds_first(view: View, dice: Dice) -> Draft | None:
     first = _first(view)
     if first is None or len(view.heard) < 2:
         return None
-    said = f"{hear_starts(view.heard)} The first is the {first.name}."
+    said = f"{hear_starts(by_start(view.heard))} The first is the {first.name}."
     return Draft(first.name, said, noun(dice, view.heard_by))
 
 
@@ -155,7 +158,7 @@ def sounds_last(view: View, dice: Dice) -> Draft | None:
     *_, other, last = [None, None, *by_start(view.heard)]
     if other is None or last is None or last.start_s == other.start_s:
         return None
-    said = f"{hear_starts(view.heard)} The last is the {last.name}."
+    said = f"{hear_starts(by_start(view.heard))} The last is the {last.name}."
     return Draft(last.name, said, noun(dice, view.heard_by))
 
 
@@ -165,8 +168,7 @@ def sounds_before(view: View, dice: Dice) -> Draft | None:
     if not pair or pair[0].start_s == pair[1].start_s:
         return None
     x, y, wanted = swapped(dice, pair, pair[0].start_s < pair[1].start_s)
-    starts = f"The {x} is heard from {view.heard_by[x].start_s} and the {y} from {view.heard_by[y].start_s}"
-    said = f"{hear_starts(view.heard)} {starts}"
+    said = f"The {x} is heard from {view.heard_by[x].start_s} and the {y} from {view.heard_by[y].start_s}"
     return Draft(yes_no(wanted), f"{said}, so the {x} is {'first' if wanted else 'later'}.", naming(x, y))
 
 
@@ -178,7 +180,8 @@ def sounds_with(view: View, dice: Dice) -> Draft | None:
         return None
     x = dice.pick(names)
     partner = partners[x][0].name
-    said = f"{hear_when(view.heard)} {hear_when([view.heard_by[x], view.heard_by[partner]])}"
+    others = [fact for fact in by_start(view.heard) if fact.name != x]
+    said = f"{hear_when([view.heard_by[x]])} {hear_when(others)} Meanwhile I hear {a(partner)}."
     return Draft(partner, said, {**naming(x), **noun(dice, (x, partner))})
 
 

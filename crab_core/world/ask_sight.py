@@ -1,6 +1,7 @@
 """Question templates about what is seen.
 
-Reasoning first lists what the question is about, then says which of it the question means, or the fact that decides.
+Reasoning lists what the question is about and says which of it is meant. Where a question names the thing or the place
+itself, it says at once what is there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, by_start, counted, either, naming, noun, seen_of, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
-from crab_core.world.narration import a, at, listed, see, see_starts, see_where, span
+from crab_core.world.narration import at, listed, see, see_starts, some, span
 from crab_core.world.spec import COLUMNS
 
 HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard from off screen
@@ -60,7 +61,7 @@ def where(view: View, dice: Dice) -> Draft | None:
     if not facts:
         return None
     fact = dice.pick(facts)
-    return Draft(fact.place, f"{see_where(view.seen)} The {fact.name} is {at(fact.place)}.", naming(fact.name))
+    return Draft(fact.place, f"The {fact.name} is {at(fact.place)}.", naming(fact.name))
 
 
 def what_at(view: View, dice: Dice) -> Draft | None:
@@ -71,9 +72,7 @@ def what_at(view: View, dice: Dice) -> Draft | None:
         return None
     fact = dice.pick(alone)
     side = at(fact.place)
-    return Draft(
-        fact.name, f"{see_where(view.seen)} {side[0].upper()}{side[1:]} I see {a(fact.name)}.", {"at_side": side}
-    )
+    return Draft(fact.name, f"{side[0].upper()}{side[1:]} I see {some(fact.name, fact.count)}.", {"at_side": side})
 
 
 def left_of(view: View, dice: Dice) -> Draft | None:
@@ -84,7 +83,7 @@ def left_of(view: View, dice: Dice) -> Draft | None:
     left, right = dice.pick(pairs)
     is_left = dice.coin()
     x, y = (left, right) if is_left else (right, left)
-    said = f"{see_where(view.seen)} The {x.name} is {at(x.place)} and the {y.name} is {at(y.place)}"
+    said = f"The {x.name} is {at(x.place)} and the {y.name} is {at(y.place)}"
     said += f", so the {x.name} is further {'left' if is_left else 'right'}."
     return Draft(yes_no(is_left), said, naming(x.name, y.name))
 
@@ -94,7 +93,7 @@ def appears_first(view: View, dice: Dice) -> Draft | None:
     first, other, *_ = [*by_start(view.seen), None, None]
     if first is None or other is None or first.start_s == other.start_s:
         return None
-    return Draft(first.name, f"{see_starts(view.seen)} The first is the {first.name}.", {})
+    return Draft(first.name, f"{see_starts(by_start(view.seen))} The first is the {first.name}.", {})
 
 
 def what_seen(view: View, dice: Dice) -> Draft | None:

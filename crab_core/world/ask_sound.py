@@ -1,6 +1,7 @@
 """Question templates about what is heard.
 
-Reasoning first lists what the question is about, then says which of it the question means, or the fact that decides.
+Reasoning lists what the question is about and says which of it is meant. Where a question names the things itself,
+it says at once of them what decides.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from crab_core.world.asking import (
     yes_no,
 )
 from crab_core.world.dice import Dice
-from crab_core.world.narration import hear, hear_levels, hear_when, lasting, listed, span
+from crab_core.world.narration import hear, hear_levels, lasting, listed, span
 
 SEEN_ONLY_SHARE = 0.6  # of the absent sounds asked for: of things that the video shows
 
@@ -49,9 +50,8 @@ def louder(view: View, dice: Dice) -> Draft | None:
     if not pair:
         return None
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
-    told = f"{hear_levels(view.heard)} {hear_levels([view.heard_by[x], view.heard_by[y]])[:-1]}"
-    told += f", so the {x} is {'louder' if wanted else 'softer'}."
-    return Draft(yes_no(wanted), told, naming(x, y))
+    told = hear_levels([view.heard_by[x], view.heard_by[y]])[:-1]
+    return Draft(yes_no(wanted), f"{told}, so the {x} is {'louder' if wanted else 'softer'}.", naming(x, y))
 
 
 def longer(view: View, dice: Dice) -> Draft | None:
@@ -61,9 +61,7 @@ def longer(view: View, dice: Dice) -> Draft | None:
     if not pair or lengths[0] == lengths[1]:
         return None
     x, y, wanted = swapped(dice, pair, lengths[0] > lengths[1])
-    told = (
-        f"{hear_when(view.heard)} The {x} is heard {lasting(view.heard_by[x])}, and the {y} {lasting(view.heard_by[y])}"
-    )
+    told = f"The {x} is heard {lasting(view.heard_by[x])}, and the {y} {lasting(view.heard_by[y])}"
     told += f", so the {x} is heard {'longer' if wanted else 'shorter'}."
     return Draft(yes_no(wanted), told, naming(x, y))
 

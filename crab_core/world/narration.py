@@ -1,6 +1,6 @@
 """Facts of a scene as short sentences: the reasoning before an answer, and the pieces of captions.
 
-Facts stand in the order in which they are given, which is the alphabet's in every list (`asking.View`).
+Facts stand in the order in which they are given: the alphabet's (`asking.View`), or that of the times or levels told.
 Times are whole seconds.
 """
 
@@ -77,11 +77,6 @@ def meant(sense: str, items: Sequence[str]) -> str:
 def told(clauses: Sequence[str]) -> str:
     """The clauses as one sentence."""
     return _sentence("", clauses)
-
-
-def see_where(facts: Iterable[SeenFact]) -> str:
-    """`I see a bell on the left and two cups on both sides.`"""
-    return _sentence("I see", [f"{some(fact.name, fact.count)} {at(fact.place)}" for fact in facts])
 
 
 def hear_starts(facts: Iterable[HeardFact]) -> str:
