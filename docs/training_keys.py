@@ -70,8 +70,8 @@ STAGE: Mapping[str, str] = {
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
     "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
-    "answer_weight": "how often a token of an answer, of the sentence that decides it, or of the numbers of a box or "
-    "of an event counts (files: the answer)",
+    "answer_weight": "how often a token of an answer, of the sentence that decides it, or of a number, place or level "
+    "in the text counts (files: the answer)",
     "ilora": "`heads`, `rank`, `alpha`, `dropout`, `per_head_dropout` of the adapter, added before the stage if there "
     "is none yet",
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",

@@ -45,12 +45,15 @@ class ConvVisualEncoder(nn.Module):
     """Pictures of `image_px` as a 1/16 grid of patches with learned positions, and as a finer map for masks.
 
     The finer one, layer 0, has a patch every 8 px: the middle of the network beside its enlarged top, E = D1 + D wide.
+    With `detail` the first two convolutions stand beside them, all that they have of the patch's 8 x 8 px: 4 x 4 places
+    of the first and 2 x 2 of the second, E = D1 + D + 16 D2 + 4 D3 wide for widths (D2, D3, D1, D).
     """
 
     layers = (0, 1)
 
-    def __init__(self, widths: Sequence[int] = (16, 32, 64, 160), image_px: int = 112) -> None:
+    def __init__(self, widths: Sequence[int] = (16, 32, 64, 160), image_px: int = 112, *, detail: bool = False) -> None:
         super().__init__()
+        self.detail = detail
         if image_px % 16:
             raise ValueError(f"image_px must be a multiple of 16, got {image_px}")
         first, second, third, last = widths
@@ -61,10 +64,15 @@ class ConvVisualEncoder(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """(N, 3, H, W) -> [(N, (H/8)(W/8), E), (N, (H/16)(W/16), D)]."""
-        middle = self.middle(self.stem(pictures.contiguous(memory_format=torch.channels_last)))
+        half = self.stem[0](pictures.contiguous(memory_format=torch.channels_last))
+        quarter = self.stem[1](half)
+        middle = self.middle(quarter)
         top = self.top(middle)
         large = nn.functional.interpolate(top, size=middle.shape[-2:], mode="bilinear", align_corners=False)
-        fine = torch.cat([middle, large], dim=1).flatten(2).transpose(1, 2)  # (N, 4P, E)
+        maps = [middle, large]
+        if self.detail:
+            maps += [nn.functional.pixel_unshuffle(half, 4), nn.functional.pixel_unshuffle(quarter, 2)]
+        fine = torch.cat(maps, dim=1).flatten(2).transpose(1, 2)  # (N, 4P, E)
         return [fine, top.flatten(2).transpose(1, 2) + self.position]
 
 

@@ -19,8 +19,9 @@ VIDEO, AUDIO, PADDING = -1, -2, 0  # stand-ins for rows of features in the ids, 
 class Text:
     """One prompt and its target as token ids; the prompt starts behind the shared prefix.
 
-    `answer` is the stretch [start, end) of the target that holds the short answer, empty if it has none. `figures` are
-    the instance ids of the drawings whose mask it tells, `masks` where its mask tokens stand in the target.
+    `answer` is the stretch [start, end) of the target that holds the short answer, empty if it has none, and `values`
+    are the places in the target of other tokens that weigh as much. `figures` are the instance ids of the drawings
+    whose mask it tells, `masks` where its mask tokens stand in the target.
     """
 
     prompt: tuple[int, ...]
@@ -28,6 +29,7 @@ class Text:
     answer: tuple[int, int] = (0, 0)
     figures: tuple[int, ...] = ()
     masks: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def _fill(row: Row) -> tuple[list[int], list[int], list[int], list[int], list[bo
         labels += [*[IGNORED] * len(text.prompt), *text.target]
         groups += [number] * length
         answers += [False] * len(text.prompt) + [
-            text.answer[0] <= at < text.answer[1] for at in range(len(text.target))
+            text.answer[0] <= at < text.answer[1] or at in text.values for at in range(len(text.target))
         ]
     return ids, positions, labels, groups, answers
 

@@ -80,13 +80,13 @@ class Stage:
 
     `visual` and `audio` teach an encoder and its projector dense labels of frames and seconds; `language` teaches
     text: `tasks` weighs the tasks, `templates` the kinds of questions (1 if not named), `samples` texts share one clip,
-    `reasoning` is the share of questions answered with explicit reasoning, and each token of a short answer counts
-    `answer_weight` times. `ilora` adds the adapter (heads, rank, alpha, dropout) before the stage begins;
-    `match_heads` puts the heads of all layers under one number when it ends. `places` lets a visual stage also teach
-    each query which cell it reads. `until` ends a stage before its schedule of `steps` does. With `stills` a step has
-    that many rows about single pictures beside `batch` rows about whole clips, else the tasks' weights say which of
-    the rows are. `accumulate` is in how many pieces a batch is computed. From files, `group_lengths` puts rows of about
-    the same length into one batch.
+    `reasoning` is the share of questions answered with explicit reasoning, and each token of a short answer, or of
+    a number, place or level, counts `answer_weight` times. `ilora` adds the adapter (heads, rank, alpha, dropout)
+    before the stage begins; `match_heads` puts the heads of all layers under one number when it ends. `places` lets
+    a visual stage also teach each query which cell it reads. `until` ends a stage before its schedule of `steps`
+    does. With `stills` a step has that many rows about single pictures beside `batch` rows about whole clips, else
+    the tasks' weights say which of the rows are. `accumulate` is in how many pieces a batch is computed. From
+    files, `group_lengths` puts rows of about the same length into one batch.
     """
 
     name: str

@@ -17,7 +17,7 @@ from crab_core.train.settings import Stage
 from crab_core.train.tokenizer import LARGEST_NUMBER, MASK_TOKENS, prompt_text
 from crab_core.world.labels import label
 from crab_core.world.moments import MOMENT_TASKS, moment_samples, pick_second
-from crab_core.world.questions import Sample, samples
+from crab_core.world.questions import TEXT_TASKS, Sample, samples
 from crab_core.world.reading import told
 from crab_core.world.spec import Scene
 
@@ -32,6 +32,7 @@ LAST_OF_PREFIX = "<audio_end>"
 TOLD_IN_NUMBERS = ("ave", "arig", "ssl")
 WITHHELD = 0.03  # of the visits are without pictures, as many without sound
 READ_MORE = 2  # as many questions as about a clip's media, since they are short
+VALUES = ("left", "middle", "right", "both", "loud", "fairly", "soft")  # what texts tell of a name beside numbers
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
 
 
@@ -60,6 +61,7 @@ class RowMaker:
         self.stop = self._encode(".")[-1]
         numbers = [str(number) for number in range(LARGEST_NUMBER + 1)]
         self.numbers = {self._encode(blank + number)[-1] for blank in ("", " ") for number in numbers}
+        self.values = self.numbers | {self._encode(f" {word}")[0] for word in VALUES}
         self.prefix_of = lru_cache(maxsize=None)(self._prefix)
         message = [{"role": "user", "content": CONTENT}]
         whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
@@ -121,7 +123,10 @@ class RowMaker:
         masks = tuple(at for at, token in enumerate(target) if token in self.mask_ids)
         prompt = tuple(self._encode(rest + self.after))
         answer = self._answer(target, sample.task)
-        return self.before + prefix + mark, Text(prompt, target, answer, sample.figures, masks)
+        values = (
+            tuple(at for at, token in enumerate(target) if token in self.values) if sample.task in TEXT_TASKS else ()
+        )
+        return self.before + prefix + mark, Text(prompt, target, answer, sample.figures, masks, values)
 
     def _answer(self, target: tuple[int, ...], task: str) -> tuple[int, int]:
         """Where the tagged answer of a target is, without its tags, with the sentence of the reasons that decides it.

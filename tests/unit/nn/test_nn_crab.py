@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from crab_core.errors import ModelError, WeightsMismatch
+from crab_core.nn.conv_encoders import ConvVisualEncoder
 from crab_core.nn.crab import CrabModel
 from crab_core.nn.crab_config import CrabConfig, EncoderConfig, ILoraConfig, MediaConfig
 from crab_core.nn.qformer import QFormerConfig
@@ -137,6 +138,21 @@ def test_frames_and_seconds_become_tokens_of_the_llm(model):
     with torch.inference_mode():
         assert model.see(torch.randn(5, 3, 32, 32)).shape == (5, 3, 24)
         assert model.hear(torch.randn(5, 98, 128)).shape == (5, 2, 24)
+
+
+def test_detail_puts_the_first_convolutions_beside_the_fine_map():
+    torch.manual_seed(0)
+    widths = (4, 6, 8, 12)
+    plain, fine = (ConvVisualEncoder(widths, 32, detail=detail).eval() for detail in (False, True))
+    fine.load_state_dict(plain.state_dict())
+    pictures = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        (small, patches), (large, same) = plain(pictures), fine(pictures)
+        half = fine.stem[0](pictures)  # (2, 4, 16, 16)
+    assert torch.equal(patches, same) and torch.equal(large[..., : 8 + 12], small)
+    assert large.shape == (2, 16, 8 + 12 + 16 * 4 + 4 * 6)
+    first = large[:, 5, 20 : 20 + 64].unflatten(1, (4, 4, 4))  # the patch in the second row and column: (2, C, 4, 4)
+    assert torch.equal(first, half[:, :, 4:8, 4:8])
 
 
 def test_the_same_picture_at_another_second_is_other_tokens_until_the_tags_end(model):

@@ -331,6 +331,25 @@ def test_numbers_that_are_an_answer_count_as_one(
     assert found > 5
 
 
+def test_numbers_places_and_levels_of_a_list_count_as_an_answer(
+    row_maker: Callable[..., RowMaker], scenes: list[Scene]
+) -> None:
+    from crab_core.train.texts import VALUES
+
+    told = set()
+    for task in ("avvp", "avqa"):
+        make = row_maker(samples=8, tasks={task: 1.0}, reasoning=1.0)
+        for number in range(20):
+            for text in make(number % len(scenes), False, np.random.default_rng([number, 2])).texts:
+                words = [make.tokenizer.decode([text.target[at]]).strip() for at in text.values]
+                told.update(words)
+                if task == "avvp":
+                    assert words == re.findall(r"\d+", make.tokenizer.decode(text.target))
+    assert {"0", "10"} <= told
+    assert all(word.isdigit() or any(value.startswith(word) for value in VALUES) for word in told), told
+    assert any(word.isalpha() for word in told)
+
+
 def test_clips_of_which_nothing_is_asked_are_passed_over(
     row_maker: Callable[..., RowMaker], scenes: list[Scene]
 ) -> None:

@@ -63,3 +63,8 @@ def test_answers_are_marked_in_their_targets_only() -> None:
     packed = pack([Row(PREFIX, (Text((8, 9), (10, 11, 12, 2), answer=(1, 3)), Text((8,), (12, 2))))])
     assert packed.ids[0][packed.answers[0]].tolist() == [11, 12]
     assert (packed.labels[0][packed.answers[0]] != IGNORED).all()
+
+
+def test_values_weigh_like_answers() -> None:
+    packed = pack([Row(PREFIX, (Text((8, 9), (10, 11, 12, 13, 2), answer=(2, 3), values=(0, 3)),))])
+    assert packed.ids[0][packed.answers[0]].tolist() == [10, 12, 13]
