@@ -2,9 +2,8 @@
 
 Muon steps along the nearest orthogonal matrix of the momentum, so that every direction of a weight moves alike; on
 the small LLM it needs about half of AdamW's steps (docs/design.md). Source: Jordan et al., "Muon: an optimizer for
-hidden layers in neural networks" (2024); the rule is torch's, in the precision of the weights. Tables of
-tokens, norms, biases and small
-or not square kernels stay with AdamW, as its authors advise.
+hidden layers in neural networks" (2024); the rule is torch's, in the precision of the weights. Tables of tokens, norms,
+biases and kernels of convolutions stay with AdamW, as its authors advise.
 """
 
 from __future__ import annotations
