@@ -12,9 +12,9 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -22,26 +22,32 @@ import ablation_arms as arms
 import numpy as np
 import record
 import yaml
+from ablation_start import write_start
+from ablation_tables import Sums, summary, tables
 
 from crab_core.evaluate import answers, localization, parsing
 from crab_core.evaluate.bootstrap import Counts
+from crab_core.evaluate.rows import QaRow
 from crab_core.evaluate.world_runner import WorldRun, WorldTest
 from crab_core.progress import Listener, Note, Progress
 
+if TYPE_CHECKING:
+    from crab_core.engine.session import Model
+    from crab_core.families._base import Encoded
+
 PAGE = Path(__file__).with_suffix(".md")
 MARKS = ("<!-- results -->", "<!-- /results -->")
-DRAWS = 1000
-METRICS = ("avqa", "ave", "avvp")
-Sums = Mapping[str, list[list[float]]]  # by metric, for each clip the counts that are added up
+COMMON = (*arms.BASE_STAGES, "tokenizer")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ablation:
     """Everything of one run of the ablation: its sizes and its folder."""
 
     size: arms.Size
     out: Path
     on_progress: Listener
+    looked: dict[tuple[int, str], list[Encoded]] = field(default_factory=dict)  # clips as models of the same senses see
 
     def run(self, seeds: Sequence[int]) -> dict[str, Any]:
         """Trains and asks what is not done yet; gives the results of all arms, with the decisions."""
@@ -50,24 +56,29 @@ class Ablation:
         for seed in seeds:
             for arm in arms.ARMS:
                 found.setdefault(arm.name, {})[seed] = self._arm(arm, seed, base)
-        parameters = {arm.name: arms.adapter_parameters(arm.ilora, self.size.network, idle=False) for arm in arms.ARMS}
-        majority = json.loads((self.out / "majority.json").read_text())
-        return {**record.stamp(), "seeds": list(seeds), "parameters": parameters, **summary(found, majority)}
+        sizes = {arm.name: arms.adapter_parameters(arm.ilora, self.size.network, idle=False) for arm in arms.ARMS}
+        frozen = sum(json.loads((base / "model" / "crab.json").read_text())["training"]["parameters"].values())
+        shares = {arm: size / (frozen + size) for arm, size in sizes.items()}
+        majority = {seed: json.loads(self._majority(seed).read_text()) for seed in seeds}
+        told = {"seeds": list(seeds), "parameters": sizes, "shares": shares, "start": start_hash()}
+        return {**record.stamp(), **told, **summary(found, majority)}
 
     def _trained(self, name: str, settings: Mapping[str, Any], base: Path | None) -> Path:
-        """The folder of a run of `crab train`; from a base its finished stages are taken over."""
+        """The folder of a run of `crab train`; from a base its finished stages and its cache are taken over."""
         from crab_core.train.loop import run
 
         folder = self.out / name
         folder.mkdir(parents=True, exist_ok=True)
-        if base is not None and not (folder / "model" / "crab.json").exists():
-            for stage in (*arms.BASE_STAGES, "tokenizer"):
+        config = folder / "config.yaml"
+        config.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+        if base is None:
+            write_start(folder, config)
+        elif not (folder / "model" / "crab.json").exists():
+            for stage in COMMON:
                 if not (folder / stage).exists():
                     shutil.copytree(base / ("model" if stage == arms.BASE_STAGES[-1] else stage), folder / stage)
             if not (folder / "cache").exists():
                 (folder / "cache").symlink_to((base / "cache").resolve())
-        config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
         run(config, out=folder, on_progress=self.on_progress)
         return folder
 
@@ -76,31 +87,31 @@ class Ablation:
         done = self.out / "results" / f"{arm.name}-{seed}.json"
         if done.exists():
             return dict(json.loads(done.read_text()))
-        sums: dict[str, list[list[float]]] = {}
+        sums: dict[str, Any] = {}
         for part in arm.parts:
             folder = self._trained(f"{arm.name}-{part.name}-{seed}", arms.settings_of(self.size, arm, part, seed), base)
-            sums |= self._asked(folder / "model", part.asked, direct=arm.reasoning == 0)
-        done.parent.mkdir(exist_ok=True)
-        fresh = done.with_suffix(".part")
-        fresh.write_text(json.dumps(sums))
-        fresh.replace(done)
+            sums |= self._asked(folder / "model", part.asked, seed, direct=arm.reasoning == 0)
+        _write(done, sums)
         return sums
 
-    def _asked(self, model: Path, tasks: Sequence[str], *, direct: bool) -> dict[str, list[list[float]]]:
+    def _majority(self, seed: int) -> Path:
+        return self.out / "results" / f"majority-{seed}.json"
+
+    def _asked(self, model: Path, tasks: Sequence[str], seed: int, *, direct: bool) -> dict[str, Any]:
         from crab_core.engine.session import load
 
         loaded = load(model, device="cpu")
-        usual = WorldTest(clips=self.size.clips_asked, questions=4, batch=64, direct=direct)
-        events = replace(usual, clips=self.size.clips_of_events)
-        found: dict[str, list[list[float]]] = {}
+        usual = WorldTest(seed=seed, clips=self.size.clips_asked, questions=4, batch=64, direct=direct)
+        found: dict[str, Any] = {}
         if "avqa" in tasks:
-            run = WorldRun(loaded, usual, self.on_progress)
+            run = self._looking(loaded, usual)
             rows = run.answers()
-            found["avqa"] = self._by_clip(answers.accuracy(rows))
-            if not (self.out / "majority.json").exists():
-                told = self._by_clip(answers.accuracy(run.majority(rows)))
-                (self.out / "majority.json").write_text(json.dumps({"questions": len(rows), "sums": told}))
-        run = WorldRun(loaded, events, self.on_progress)
+            found |= {"avqa": self._by_clip(answers.accuracy(rows)), "types": by_type(rows)}
+            if not self._majority(seed).exists():
+                plain = run.majority(rows)
+                told = {"sums": self._by_clip(answers.accuracy(plain)), "types": by_type(plain)}
+                _write(self._majority(seed), {"questions": len(rows), **told})
+        run = self._looking(loaded, replace(usual, clips=self.size.clips_of_events))
         if "ave" in tasks:
             found["ave"] = self._by_clip(localization.second_accuracy(run.events("ave")))
         if "avvp" in tasks:
@@ -109,6 +120,18 @@ class Ablation:
             found["avvp"] = np.add(*map(np.array, tracks)).tolist()
         return found
 
+    def _looking(self, model: Model, test: WorldTest) -> WorldRun:
+        """A run of a test; its clips are looked at once for all models whose encoders and projectors are the same."""
+        from crab_core.train.network import senses_key
+
+        run = WorldRun(model, test, self.on_progress)
+        key = (test.seed, senses_key(model.network.model))  # type: ignore[attr-defined]
+        if key not in self.looked:
+            every = WorldRun(model, replace(test, clips=self.size.clips_asked), self.on_progress)
+            self.looked = {key: every.encoded}  # those of one seed
+        run.encoded = self.looked[key][: test.clips]
+        return run
+
     def _by_clip(self, counts: Counts) -> list[list[float]]:
         """The counts of every clip of the test by its number, zeros for one that was not asked."""
         table = np.zeros((self.size.clips_asked, counts.table.shape[1]))
@@ -116,93 +139,28 @@ class Ablation:
         return [[float(value) for value in row] for row in table]
 
 
-def value(metric: str, sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The metric of sums (..., counts): a share, or for avvp an F1."""
-    if metric == "avvp":
-        return np.asarray(2 * sums[..., 0] / np.maximum(2 * sums[..., 0] + sums[..., 1] + sums[..., 2], 1))
-    return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1))
+def by_type(rows: Sequence[QaRow]) -> dict[str, list[int]]:
+    """How many answers to each type of question are right, and how many there are."""
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        right, asked = found.get(row.type, (0, 0))
+        found[row.type] = [right + row.is_right, asked + 1]
+    return found
 
 
-def summary(found: Mapping[str, Mapping[int, Sums]], majority: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of each arm, and each claim's difference with its interval and decision."""
-    clips = len(majority["sums"])
-    draws = np.random.default_rng(0).multinomial(clips, np.full(clips, 1 / clips), size=DRAWS)  # (draws, clips)
+def start_hash() -> str:
+    """The first 16 digits of the sha256 of mini's weights, whose senses the base has."""
+    from crab_core.weights.folder import sha256_of
 
-    def drawn(arm: str, seed: int, metric: str) -> np.ndarray[Any, Any]:
-        """The metric of all clips, then of each draw: (1 + draws,)."""
-        table = np.array(found[arm][seed][metric])
-        return value(metric, np.concatenate([table.sum(0)[None], draws @ table]))
-
-    values = {
-        arm: {metric: [float(drawn(arm, seed, metric)[0]) for seed in by_seed] for metric in METRICS}
-        for arm, by_seed in found.items()
-    }
-    plain = np.array(majority["sums"])
-    chance = value("avqa", np.concatenate([plain.sum(0)[None], draws @ plain]))
-    claims = {}
-    for claim in arms.CLAIMS:
-        metrics = {name: [name] for name in claim.metrics}
-        if len(claim.metrics) > 1:
-            metrics["mean"] = list(claim.metrics)
-        told = {}
-        for name, parts in metrics.items():
-            each = [
-                np.mean([drawn(claim.arm, seed, one) - drawn(claim.other, seed, one) for one in parts], axis=0)
-                for seed in found[claim.arm]
-            ]
-            told[name] = _difference(each)
-        above = [
-            float(np.quantile(np.mean([drawn(arm, seed, "avqa") - chance for seed in found[arm]], 0)[1:], 0.025))
-            for arm in (claim.arm, claim.other)
-        ]
-        decided = told[claim.primary]["decision"]
-        claims[claim.name] = {
-            "arm": claim.arm,
-            "other": claim.other,
-            "differences": told,
-            "decision": decided if min(above) > 0 else f"uninformative ({decided})",
-        }
-    return {
-        "questions": majority["questions"],
-        "majority": float(chance[0]),
-        "values": values,
-        "claims": claims,
-    }
+    return sha256_of(arms.MINI / "model.safetensors")[:16]
 
 
-def _difference(each: Sequence[np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """The mean difference over seeds, its 95 % interval over clips, and what it decides."""
-    mean = np.mean(each, axis=0)
-    low, high = (float(one) for one in np.quantile(mean[1:], [0.025, 0.975]))
-    seeds = [float(one[0]) for one in each]
-    decision = "undecided"
-    if low > 0 and min(seeds) > 0:
-        decision = "supported"
-    elif high < 0 and max(seeds) < 0:
-        decision = "contradicted"
-    return {"value": float(mean[0]), "low": low, "high": high, "seeds": seeds, "decision": decision}
-
-
-def tables(report: Mapping[str, Any]) -> str:
-    """The results as Markdown."""
-    lines = [
-        f"{report['questions']} questions, seeds {', '.join(map(str, report['seeds']))}, {report['machine']}, "
-        f"commit {report['commit']}, {report['date']}. The majority answers {report['majority']:.3f}.",
-        "",
-        "| arm | adapter | AVQA | AVE per second | AVVP F1 |",
-        "| --- | --: | --: | --: | --: |",
-    ]
-    for arm, values in report["values"].items():
-        cells = [f"{np.mean(values[name]):.3f} ({min(values[name]):.3f}-{max(values[name]):.3f})" for name in METRICS]
-        lines.append(f"| {arm} | {report['parameters'][arm]} | {' | '.join(cells)} |")
-    lines += ["", "| claim | metric | difference | 95 % interval | each seed | decision |", "| --- |" + " --- |" * 5]
-    for name, claim in report["claims"].items():
-        for metric, one in claim["differences"].items():
-            seeds = ", ".join(f"{seed:+.3f}" for seed in one["seeds"])
-            row = f"| {name} | {metric} | {one['value']:+.3f} | {one['low']:+.3f} to {one['high']:+.3f} | {seeds} |"
-            lines.append(f"{row} {one['decision']} |")
-        lines.append(f"| **{name}** | | | | | **{claim['decision']}** |")
-    return "\n".join(lines) + "\n"
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    """The document as JSON, there as a whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    fresh = path.with_suffix(".part")
+    fresh.write_text(json.dumps(document))
+    fresh.replace(path)
 
 
 def put(page: Path, text: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-BASE_STAGES = ("visual", "audio", "places", "captions")
+MINI = Path(__file__).parents[1] / "crab_core/families/assets/mini"
+START, CAPTIONS = "senses", "captions"
+BASE_STAGES = (START, CAPTIONS)  # the first is not trained but made: mini's senses and a new LLM
 ILORA = {"heads": 3, "rank": 8, "alpha": 16.0, "dropout": 0.0}
 LORA = {"heads": 1, "rank": 18, "alpha": 36.0, "dropout": 0.0}  # as many parameters that count, the same alpha / rank
 EVERY = 1e6  # a weight of a task with one text a clip: it is in every row
-QUESTIONS = 6
+QUESTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Part:
     asked: tuple[str, ...]
 
 
-JOINT = Part("joint", {"avqa": 6.0, "ave": EVERY, "avvp": EVERY}, QUESTIONS + 2, ("avqa", "ave", "avvp"))
+JOINT = Part("joint", {"avqa": 4.0, "ave": EVERY, "avvp": EVERY}, QUESTIONS + 2, ("avqa", "ave", "avvp"))
 APART = (
     Part("avqa", {"avqa": 1.0}, QUESTIONS, ("avqa",)),
     Part("ave", {"ave": 1.0}, 1, ("ave",)),
@@ -69,7 +73,10 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is. `steps` are those of each stage of the base and of one part of an arm."""
+    """How large everything is. `steps` are those of the base's captions and of one part of an arm.
+
+    Each seed asks `clips_asked` clips of its own, the first `clips_of_events` of them for events too.
+    """
 
     network: Mapping[str, Any]
     clips: int
@@ -78,46 +85,31 @@ class Size:
     clips_asked: int
     clips_of_events: int
     rate: float = 2e-3
+    matrix_rate: float = 0.012
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _network(widths: tuple[int, ...], width: int, inner: int, layers: int, rows: int) -> dict[str, Any]:
-    last = widths[-1]
-    projector = {"layers": 2, "hidden": rows, "heads": 4, "ffn": 2 * rows, "encoder_width": last, "out_width": width}
-    return {
-        "visual": {"kind": "conv", "options": {"widths": list(widths), "image_px": 112}},
-        "audio": {"kind": "conv", "options": {"widths": list(widths), "width": last}},
-        "vl": {**projector, "queries": 6, "dropout": 0.0},
-        "al": {**projector, "queries": 2, "dropout": 0.0},
-        "llm": {
-            "hidden_size": width,
-            "num_hidden_layers": layers,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "intermediate_size": inner,
-            "max_position_embeddings": 1024,
-            "rms_norm_eps": 1e-5,
-            "initializer_range": 0.05,
-            "tie_word_embeddings": True,
-        },
-        "time_tags": 10,
-        "media": {"seconds": 10, "frame_px": 112, "box_px": 100},
-    }
+def _network(**llm: int) -> dict[str, Any]:
+    """The numbers of mini without its adapter and masks, and with these of its LLM in place of its own."""
+    config = json.loads((MINI / "crab.json").read_text(encoding="utf-8"))["config"]
+    tokens = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")  # the tokenizer's
+    own = {key: value for key, value in config["llm"].items() if key not in tokens}
+    return {**config, "ilora": None, "mask": None, "llm": {**own, **llm}}
 
 
 FULL = Size(
-    network=_network((16, 32, 64, 160), width=192, inner=512, layers=4, rows=128),
-    clips=8000,
-    steps={"visual": 3000, "audio": 3000, "places": 1000, "captions": 1500, "arm": 600},
-    batch={"visual": 32, "audio": 32, "places": 32, "captions": 8, "arm": 8},
-    clips_asked=1300,
-    clips_of_events=500,
+    network=_network(),
+    clips=4000,
+    steps={CAPTIONS: 600, "arm": 220},
+    batch={CAPTIONS: 8, "arm": 4},
+    clips_asked=300,
+    clips_of_events=200,
 )
 QUICK = Size(
-    network=_network((4, 6, 8, 12), width=16, inner=24, layers=1, rows=8),
+    network=_network(num_hidden_layers=1, intermediate_size=16),
     clips=6,
-    steps={"visual": 2, "audio": 2, "places": 1, "captions": 2, "arm": 2},
-    batch={"visual": 4, "audio": 4, "places": 4, "captions": 2, "arm": 2},
+    steps={CAPTIONS: 2, "arm": 2},
+    batch={CAPTIONS: 2, "arm": 2},
     clips_asked=4,
     clips_of_events=4,
     extra={"data": {"processes": 1}},
@@ -135,7 +127,7 @@ def adapter_parameters(ilora: Mapping[str, Any], network: Mapping[str, Any], *, 
 
 
 def base_settings(size: Size) -> dict[str, Any]:
-    """The base that all arms start from: encoders, projectors, and an LLM that has only described clips."""
+    """The base that all arms start from: mini's encoders and projectors, and an LLM that has only described clips."""
     return _settings(size, seed=0, stages=_base_stages(size))
 
 
@@ -146,8 +138,11 @@ def settings_of(size: Size, arm: Arm, part: Part, seed: int) -> dict[str, Any]:
         "kind": "language",
         "steps": size.steps["arm"],
         "batch": size.batch["arm"],
+        "optimizer": "muon",
         "rate": size.rate,
-        "warmup": 40,
+        "matrix_rate": size.matrix_rate,
+        "warmup": 20,
+        "answer_weight": 3.0,
         "train": ["tables", "ilora"],
         "tasks": dict(part.tasks),
         "samples": part.samples,
@@ -173,20 +168,19 @@ def _settings(size: Size, *, seed: int, stages: list[dict[str, Any]]) -> dict[st
 
 
 def _base_stages(size: Size) -> list[dict[str, Any]]:
-    common = {name: {"name": name, "steps": size.steps[name], "batch": size.batch[name]} for name in BASE_STAGES}
-    visual, audio, places, captions = (common[name] for name in BASE_STAGES)
     return [
-        {**visual, "kind": "visual", "rate": 2e-3, "train": ["visual_encoder", "vl_projector", "tags"]},
-        {**audio, "kind": "audio", "rate": 2e-3, "train": ["audio_encoder", "al_projector", "tags"]},
-        {**places, "kind": "visual", "places": True, "rate": 1e-3, "train": ["vl_projector"]},
+        {"name": START, "kind": "visual", "steps": 1, "train": ["vl_projector"]},  # a folder that is there already
         {
-            **captions,
+            "name": CAPTIONS,
             "kind": "language",
+            "steps": size.steps[CAPTIONS],
+            "batch": size.batch[CAPTIONS],
             "optimizer": "muon",
             "rate": 2e-3,
             "matrix_rate": 0.02,
             "train": ["llm"],
             "tasks": {"avcap": 1.0},
             "samples": 1,
+            "save_every": 100,
         },
     ]

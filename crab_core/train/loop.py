@@ -7,7 +7,7 @@ last checkpoint, rendered clips and encoder features from the cache.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -203,8 +203,8 @@ class Training:
         projected = not {"vl_projector", "al_projector", "tags"} & set(stage.train)
         if projected:  # the rows stay as they are: made once, not at every step
             if rows.still_share or stage.stills:
-                stills = project(model, features, still=True)
-            features = project(model, features)
+                stills = self.rows(model, features, still=True)
+            features = self.rows(model, features)
         masks = None
         if "masks" in stage.train:
             media = model.config.media
@@ -254,18 +254,27 @@ class Training:
         """What the encoders give for every clip, from the cache if these very encoders were asked before."""
         from crab_core.train.network import encoder_key
 
-        path = self.out / "cache" / f"features-{self.plan.key}-{encoder_key(model)}.pt"
-        with self.group.first_goes_first():
-            return self._features(model, path)
+        media, name = model.config.media, f"features-{self.plan.key}-{encoder_key(model)}"
+        return self._kept(
+            name, lambda: encode_pool(model, self.pool, media.mean, media.std, on_progress=self.on_progress)
+        )
 
-    def _features(self, model: CrabModel, path: Path) -> Features:
-        if path.exists():
+    def rows(self, model: CrabModel, features: Features, *, still: bool = False) -> Features:
+        """What `project` makes of the features, from the cache if these very projectors were asked before."""
+        from crab_core.train.network import senses_key
+
+        name = f"{'stills' if still else 'rows'}-{self.plan.key}-{senses_key(model)}"
+        return self._kept(name, lambda: project(model, features, still=still))
+
+    def _kept(self, name: str, make: Callable[[], Features]) -> Features:
+        """Features from their file in the cache, which is made if there is none."""
+        path = self.out / "cache" / f"{name}.pt"
+        with self.group.first_goes_first():
+            if not path.exists():
+                made = make()
+                torch.save({"seen": made.seen, "heard": made.heard}, path.with_suffix(".part"))
+                path.with_suffix(".part").rename(path)
             return Features(**torch.load(path, weights_only=True, mmap=True))
-        media = model.config.media
-        features = encode_pool(model, self.pool, media.mean, media.std, on_progress=self.on_progress)
-        torch.save({"seen": features.seen, "heard": features.heard}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
-        return features
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:

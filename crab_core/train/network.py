@@ -116,9 +116,18 @@ def only_train(model: nn.Module, parts: Sequence[str]) -> int:
 
 def encoder_key(model: CrabModel) -> str:
     """A name that changes with the encoders' weights."""
+    return _key_of(model, ("visual_encoder", "audio_encoder"))
+
+
+def senses_key(model: CrabModel) -> str:
+    """A name that changes with the weights of encoders, projectors or tags: all that makes a clip's rows."""
+    return _key_of(model, ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags"))
+
+
+def _key_of(model: CrabModel, parts: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        if part_of(name) in ("visual_encoder", "audio_encoder"):
+        if part_of(name) in parts:
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,10 +32,11 @@ def test_the_arms_differ_in_what_their_claims_are_about() -> None:
         assert {key for key in first if first[key] != own[key]} == differs
     assert sum(part.samples for part in arms.APART) == arms.JOINT.samples
     base = arms.base_settings(arms.FULL)["stages"]
+    assert arms.FULL.clips_asked * 4 * 3 == 3600 and "3 600 an arm" in PAGE
     assert [set(stage["tasks"]) for stage in base if stage["kind"] == "language"] == [{"avcap"}]
     for arm in arms.ARMS:
         assert f"| `{arm.name}` |" in PAGE
-    for number in (arms.FULL.clips, arms.FULL.clips_asked, arms.FULL.clips_of_events, arms.FULL.steps["arm"]):
+    for number in (arms.FULL.clips, arms.FULL.clips_asked, arms.FULL.clips_of_events, *arms.FULL.steps.values()):
         assert f"{number:,}".replace(",", " ") in PAGE
 
 
@@ -51,15 +53,16 @@ def test_the_settings_of_every_training_are_valid(tmp_path: Path) -> None:
             assert load_config(TrainSettings, tmp_path / "c.yaml", []).stages[-1].steps
 
 
-def made(shares: dict[str, list[float]], clips: int = 400) -> dict[str, dict[int, dict[str, list[list[float]]]]]:
+def made(shares: dict[str, list[float]], clips: int = 400) -> dict[str, dict[int, dict[str, Any]]]:
     """Arms whose metrics are about these shares, by seed."""
     rng = np.random.default_rng(0)
     luck = rng.random(clips)
 
-    def one(share: float) -> dict[str, list[list[float]]]:
+    def one(share: float) -> dict[str, Any]:
         hits = (luck < share).astype(float)
         shared = [[hit, 1.0] for hit in hits]
-        return {"avqa": shared, "ave": shared, "avvp": [[hit, 1 - hit, 0.0] for hit in hits]}
+        types = {"Counting": [hits.sum(), clips]}
+        return {"avqa": shared, "ave": shared, "avvp": [[hit, 1 - hit, 0.0] for hit in hits], "types": types}
 
     return {name: {seed: one(share) for seed, share in enumerate(by_seed)} for name, by_seed in shares.items()}
 
@@ -76,8 +79,14 @@ def made(shares: dict[str, list[float]], clips: int = 400) -> dict[str, dict[int
 )
 def test_decisions_follow_the_rule(joint: list[float], lora: list[float], majority: float, decision: str) -> None:
     found = made({"ilora-joint": joint, "lora-joint": lora, "ilora-separate": joint, "ilora-direct": joint})
-    plain = {"questions": 400, "sums": made({"m": [majority]})["m"][0]["avqa"]}
-    report = ablation.summary(found, plain)
+    plain = made({"m": [majority] * 3})["m"]
+    report = ablation.summary(
+        found, {seed: {"questions": 400, "sums": one["avqa"], "types": one["types"]} for seed, one in plain.items()}
+    )
+    assert report["questions"] == 1200 and report["majority_types"]["Counting"][1] == 1200
+    assert report["types"]["lora-joint"]["Counting"][0] == pytest.approx(
+        np.mean(report["values"]["lora-joint"]["avqa"])
+    )
     claim = report["claims"]["a: heads"]
     assert claim["decision"] == decision
     told = claim["differences"]["mean"]
@@ -86,6 +95,42 @@ def test_decisions_follow_the_rule(joint: list[float], lora: list[float], majori
         np.mean([np.mean(one) for one in report["values"]["ilora-joint"].values()])
         - np.mean([np.mean(one) for one in report["values"]["lora-joint"].values()])
     )
+
+
+def test_clips_are_drawn_within_each_seed() -> None:
+    """A seed that differs from the others in its clips alone: whole clips of other seeds never stand in for them."""
+    found = made({arm.name: [0.5, 0.5, 0.5] for arm in arms.ARMS})
+    for sums in found["ilora-joint"].values():
+        for name in ("avqa", "ave"):
+            sums[name] = [[1.0, 1.0]] * len(sums[name])
+    for sums in found["lora-joint"].values():
+        for name in ("avqa", "ave"):
+            sums[name] = [[0.0, 1.0]] * len(sums[name])
+    plain = {seed: {"questions": 4, "sums": [[0.0, 1.0]] * 400, "types": {}} for seed in (0, 1, 2)}
+    told = ablation.summary(found, plain)["claims"]["a: heads"]["differences"]
+    assert told["avqa"]["low"] == told["avqa"]["high"] == 1.0
+    assert told["avvp"]["low"] == told["avvp"]["high"] == 0.0, "both arms have the same draws"
+
+
+def test_the_start_has_the_senses_of_mini_and_a_new_llm(tmp_path: Path) -> None:
+    import yaml
+    from ablation_start import write_start
+
+    from crab_core.train.network import ROW_SCALE, read_model, senses_key, soften
+
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(arms.base_settings(arms.FULL)))
+    write_start(tmp_path, tmp_path / "c.yaml")
+    start, mini = read_model(tmp_path / arms.START), read_model(arms.MINI)
+    assert start.config.ilora is None and not start.capabilities and 0 < ROW_SCALE < 1
+    llm = "llm.model.layers.0.mlp.up_proj.weight"
+    shapes = {name: one.shape for name, one in start.state_dict().items()}
+    assert {shapes[f"llm.model.layers.{layer}.mlp.up_proj.weight"] for layer in range(4)} == {(512, 192)}
+    assert abs(start.state_dict()[llm].std() - 0.05) < 0.002, "an LLM with the random weights of its config"
+    assert senses_key(start) != senses_key(mini), "as they were before a new LLM met them"
+    soften(start)  # which is what the trainer does before captions
+    for part in ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "video_tags", "audio_tags"):
+        for mine, its in zip(getattr(start, part).parameters(), getattr(mini, part).parameters(), strict=True):
+            assert (mine - its).abs().max() <= 1e-3 * its.abs().max()
 
 
 @pytest.mark.slow

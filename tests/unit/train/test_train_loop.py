@@ -53,6 +53,22 @@ def test_masks_learn_and_have_the_tables_of_the_llm(tiny_run: Path) -> None:
     assert torch.equal(after["capabilities.avs.head.weight"], tokens)
 
 
+def test_the_rows_of_frozen_projectors_are_made_once(
+    tiny_run: Path, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(tiny_run, out)
+    for later in ("words", "places", "model"):
+        shutil.rmtree(out / later)
+    for checkpoint in out.glob("step-*"):
+        shutil.rmtree(checkpoint)
+    assert len([*out.glob("cache/rows-*.pt")]) == 1, "only the stage 'words' leaves the projectors as they are"
+    monkeypatch.setattr("crab_core.train.loop.project", None)  # whoever calls it fails
+    run(tiny_config, out=out)
+    words = [load_file(folder / "words/model.safetensors") for folder in (tiny_run, out)]
+    assert all(torch.equal(tensor, words[1][name]) for name, tensor in words[0].items())
+
+
 def test_a_frozen_encoder_keeps_its_statistics(tiny_run: Path) -> None:
     before, after = (load_file(tiny_run / stage / "model.safetensors") for stage in ("words", "places"))
     for name, tensor in before.items():
