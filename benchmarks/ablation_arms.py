@@ -100,9 +100,9 @@ def _network(**llm: int) -> dict[str, Any]:
 FULL = Size(
     network=_network(),
     clips=4000,
-    steps={CAPTIONS: 600, "arm": 220},
-    batch={CAPTIONS: 8, "arm": 4},
-    clips_asked=300,
+    steps={CAPTIONS: 600, "arm": 300},
+    batch={CAPTIONS: 8, "arm": 6},
+    clips_asked=450,
     clips_of_events=200,
 )
 QUICK = Size(

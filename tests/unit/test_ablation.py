@@ -32,7 +32,7 @@ def test_the_arms_differ_in_what_their_claims_are_about() -> None:
         assert {key for key in first if first[key] != own[key]} == differs
     assert sum(part.samples for part in arms.APART) == arms.JOINT.samples
     base = arms.base_settings(arms.FULL)["stages"]
-    assert arms.FULL.clips_asked * 4 * 3 == 3600 and "3 600 an arm" in PAGE
+    assert arms.FULL.clips_asked * 4 * 3 == 5400 and "5 400 an arm" in PAGE
     assert [set(stage["tasks"]) for stage in base if stage["kind"] == "language"] == [{"avcap"}]
     for arm in arms.ARMS:
         assert f"| `{arm.name}` |" in PAGE
