@@ -108,9 +108,10 @@ def _spec_facts(spec: ModelSpec, full: bool = False) -> dict[str, Any]:
 
 def _folder_facts(folder: Path) -> dict[str, Any]:
     from crab_core.engine.memory import parameters_of, totals_of
-    from crab_core.weights.folder import read_header
+    from crab_core.weights.folder import DOMAIN, read_header
 
     header: Header = read_header(folder)
+    weights = [file for file in header.files if file.endswith(".safetensors") and file != DOMAIN]
     return {
         "name": header.name,
         "family": header.family,
@@ -118,7 +119,7 @@ def _folder_facts(folder: Path) -> dict[str, Any]:
         "parts": {name: dict(told) for name, told in header.parts.items()},
         "tasks": list(header.tasks),
         "folder": str(folder),
-        "parameters": sum(parameters_of(folder / file) for file in header.files if file.endswith(".safetensors")),
+        "parameters": sum(parameters_of(folder / file) for file in weights),
         "needs_gib": {name: float(f"{bytes_ / 2**30:.3g}") for name, bytes_ in totals_of(folder, header).items()},
         "bytes": sum(fact.bytes for fact in header.files.values()),
         "sha256": {file: fact.sha256 for file, fact in header.files.items()},

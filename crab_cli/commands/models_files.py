@@ -10,6 +10,7 @@ import typer
 from crab_cli import options
 from crab_cli.bars import bars
 from crab_cli.commands.models_calibrate import calibrate
+from crab_cli.commands.models_domain import domain
 from crab_cli.output import Output
 
 if TYPE_CHECKING:
@@ -201,5 +202,5 @@ def source_facts(source: Source) -> dict[str, Any]:
 
 def add_to(app: typer.Typer) -> None:
     """Puts the commands beside the others of `crab models`."""
-    for command in (calibrate, pull, quantize, verify, where):
+    for command in (calibrate, domain, pull, quantize, verify, where):
         app.command(command.__name__)(command)

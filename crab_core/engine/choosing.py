@@ -74,7 +74,7 @@ def answer_by_choosing(
         duration_s=clip.duration_s,
         seconds=time.perf_counter() - began,
         timings_s=dict(watch.spent_s),
-        notes=(named, *notes_of(seen.model.header, task.name, View((), ()), clip, generated, reading)),
+        notes=(named, *notes_of(seen.model.header, task.name, View((), ()), clip, encoded, generated, reading)),
         seed=decoding.seed,
     )
 

@@ -201,7 +201,7 @@ def _ask(
         tuple(replace(box, time_s=at_s) for box in reading.boxes),
         tuple(replace(point, time_s=at_s) for point in reading.points),
         masks,
-        notes_of(model.header, task.name, look.view, clip, generated, replace(reading, problems=())),
+        notes_of(model.header, task.name, look.view, clip, encoded, generated, replace(reading, problems=())),
         problems,
         clip.audio,
         clip.size,

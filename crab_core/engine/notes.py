@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from crab_core.engine.checks import untrained
-from crab_core.types import Clip, Reading, View
+from crab_core.types import Clip, Medium, Reading, View
 
 if TYPE_CHECKING:
-    from crab_core.families._base import Generated
+    from crab_core.families._base import Encoded, Generated
     from crab_core.weights.folder import Header
+
+STRANGE: Mapping[Medium, str] = {
+    "video": "the pictures look unlike those that the model was trained on: take the answers as guesses",
+}
 
 
 def notes_of(
-    header: Header, task: str, view: View, clip: Clip, generated: Generated, reading: Reading
+    header: Header, task: str, view: View, clip: Clip, encoded: Encoded, generated: Generated, reading: Reading
 ) -> tuple[str, ...]:
     """Every note of a result in reading order: the file, its length, the text, the model. None comes twice."""
     notes = [*clip.notes, *_length(view, clip), *_text(generated), *reading.problems]
     if header.tasks and task not in header.tasks:
         notes.append(untrained(header, task))
+    notes += [STRANGE[medium] for medium, share in encoded.strangeness.items() if share > 1]
     notes += [header.note] if header.note else []
     return tuple(dict.fromkeys(notes))
 

@@ -327,7 +327,7 @@ class Seen:
 
     def read(self, request: Request, task: Task, generated: Generated, decoding: Decoding, watch: Stopwatch) -> Result:
         """What the network wrote about this encoded clip as a result; its seconds are those of the watch's stages."""
-        view, clip = self.decode(task, watch)
+        view, clip, encoded = self.encode(task, watch)  # from memory
         with watch("read"):
             reading = task.read(generated.text, canvas_of(view, clip))
             doubts = contradictions(reading, clip, Scale(view.second_s))
@@ -344,7 +344,7 @@ class Seen:
             duration_s=clip.duration_s,
             seconds=sum(watch.spent_s.values()),
             timings_s=dict(watch.spent_s),
-            notes=notes_of(self.model.header, task.name, view, clip, generated, reading),
+            notes=notes_of(self.model.header, task.name, view, clip, encoded, generated, reading),
             seed=decoding.seed,
             consistency=doubts,
         )

@@ -158,12 +158,14 @@ def _ask(
             encoded = [one for _, _, _, one in looks]
             texts = seen.model.network.generate_batch(encoded, [prompt] * len(looks), decoding)
         with watch("read"):
-            for (window, view, clip, _), text in zip(looks, texts, strict=True):
-                told[window] = _read(seen.model, task, window, view, clip, text)
+            for (window, view, clip, one), text in zip(looks, texts, strict=True):
+                told[window] = _read(seen.model, task, window, view, clip, one, text)
     return [told[window] for window in windows]
 
 
-def _read(model: Model, task: Task, window: Window, view: View, clip: Clip, generated: Generated) -> _Told:
+def _read(
+    model: Model, task: Task, window: Window, view: View, clip: Clip, encoded: Encoded, generated: Generated
+) -> _Told:
     """A window's text as events of the clip."""
     places = len(view.frame_times_s) or len(view.sound_windows_s)
     reading = task.read(generated.text, Canvas(window.length_s, places, view.second_s, clip.size))
@@ -173,7 +175,7 @@ def _read(model: Model, task: Task, window: Window, view: View, clip: Clip, gene
         replace(event, start_s=round(event.start_s + start_s, 3), end_s=round(event.end_s + start_s, 3))
         for event in reading.events
     )
-    notes = notes_of(model.header, task.name, view, clip, generated, reading)
+    notes = notes_of(model.header, task.name, view, clip, encoded, generated, reading)
     return _Told(window, generated.text, events, notes, clip.audio, doubts)
 
 

@@ -80,11 +80,14 @@ class Encoded:
 
     For a task that draws masks, `capability` names what the network must have learnt for it, and `layers` are the
     frames' feature maps (N, P, D) at the depths that its mask decoder reads; masks are drawn on the first frame.
+    `strangeness` says of a medium how unlike the training's it is, above 1 more than chance explains; a medium of which
+    that is not known is absent.
     """
 
     features: Mapping[Medium, torch.Tensor]
     capability: str = ""
     layers: tuple[torch.Tensor, ...] = ()
+    strangeness: Mapping[Medium, float] = field(default_factory=dict)
 
     def at(self, index: int) -> Encoded:
         """The same with frame `index` as the picture: as medium `image` (1, Q, D), and the one masks are drawn on."""
@@ -92,7 +95,7 @@ class Encoded:
             return self
         picture: dict[Medium, torch.Tensor] = {"image": self.features["video"][index : index + 1]}
         layers = tuple(layer[index : index + 1] for layer in self.layers)
-        return Encoded({**self.features, **picture}, self.capability, layers)
+        return Encoded({**self.features, **picture}, self.capability, layers, self.strangeness)
 
 
 @dataclass(frozen=True)

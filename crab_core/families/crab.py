@@ -19,9 +19,10 @@ from crab_core.families.loading import fill
 from crab_core.families.steps import steps_for
 from crab_core.nn.crab import UNBUILDABLE, CrabModel
 from crab_core.nn.crab_config import CrabConfig
+from crab_core.nn.domain import Domain
 from crab_core.nn.stored import without_weights
 from crab_core.progress import Listener, ignore
-from crab_core.weights.folder import Header, read_header
+from crab_core.weights.folder import DOMAIN, REPAIR, Header, read_domain, read_header
 from crab_core.weights.release import Choices, Release
 
 __all__ = ["FAMILY", "CrabFamily"]
@@ -44,7 +45,8 @@ class CrabFamily:
         config = config_of(header.config, folder)
         model = _empty_model(config, folder)
         fill(model, config, folder, header, precision)
-        return CrabNetwork(header.name, model, Chat.read(folder, config.system), steps_for(precision))
+        chat, steps = Chat.read(folder, config.system), steps_for(precision)
+        return CrabNetwork(header.name, model, chat, steps, domain_of(folder, header, config, precision.device))
 
     def needs(self, folder: Path, precision: Precision, new_tokens: int) -> Needs:
         """The memory for one clip and an answer of that many tokens: see `crab_needs`."""
@@ -95,6 +97,20 @@ def config_of(document: Mapping[str, Any], folder: Path) -> CrabConfig:
     except ValueError as err:
         raise _no_network(folder, err) from err
     return config
+
+
+def domain_of(folder: Path, header: Header, config: CrabConfig, device: str) -> Domain | None:
+    """What the training's pictures were like, if the folder tells; raises ModelError if that fits no such network."""
+    tensors = read_domain(folder, header)
+    if not tensors:
+        return None
+    try:
+        domain = Domain.from_tensors(tensors)
+        if len(domain.mean) != config.vl.encoder_width:
+            raise ValueError(f"it is of {len(domain.mean)} numbers, and the encoder gives {config.vl.encoder_width}")
+    except ValueError as err:
+        raise ModelError(f"'{folder / DOMAIN}' fits no Crab network: {err}", hint=REPAIR) from err
+    return domain.to(device)
 
 
 def _empty_model(config: CrabConfig, folder: Path) -> CrabModel:

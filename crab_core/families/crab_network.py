@@ -30,18 +30,23 @@ if TYPE_CHECKING:
     from crab_core.families.crab_heads import CrabHeads
     from crab_core.nn.crab import CrabModel
     from crab_core.nn.crab_config import ILoraConfig
+    from crab_core.nn.domain import Domain
 
 SLACK_S = 0.5  # a clip that is longer than the trained length by this much is still one of that length
 
 
 @dataclass(frozen=True)
 class CrabNetwork(WritingNetwork):
-    """Implements `families._base.Network`; `model` and `chat` are open to training, heads and evaluation."""
+    """Implements `families._base.Network`; `model` and `chat` are open to training, heads and evaluation.
+
+    `domain` is what the training's pictures were like, None if that is not known.
+    """
 
     name: str
     model: CrabModel
     chat: Chat
     steps: FixedSteps | None = None
+    domain: Domain | None = None
 
     @property
     def ilora(self) -> ILoraConfig | None:
@@ -108,15 +113,18 @@ class CrabNetwork(WritingNetwork):
         capability = capability_for(task, self.model)
         features: dict[Medium, torch.Tensor] = {}
         layers: tuple[torch.Tensor, ...] = ()
-        if frames is not None and capability:
-            features["video"], deep = self.model.see_deeply(frames)
-            features["image"] = features["video"][:1]
-            layers = deep
-        elif frames is not None:
-            features["video"] = self.model.see(frames)
+        strange: dict[Medium, float] = {}
+        if frames is not None:
+            states = self.model.visual_encoder(frames)
+            features["video"] = self.model.project_video(states[-1])
+            if self.domain is not None:
+                strange["video"] = self.domain.strangeness(states[-1])
+            if capability:
+                features["image"] = features["video"][:1]
+                layers = self.model.mask_layers(states)
         if banks is not None:
             features["audio"] = self.model.hear(banks)
-        return Encoded(features, capability, layers)
+        return Encoded(features, capability, layers, strange)
 
     @torch.inference_mode()
     def force(self, encoded: Encoded, prompt: Prompt, answer: str) -> Generated:

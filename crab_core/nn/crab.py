@@ -88,17 +88,11 @@ class CrabModel(StoredModule):
 
     def see(self, frames: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
         """The query tokens (N, Q, W) of frames (N, 3, H, W); `seconds` (N,) are counted from 0 if not given."""
-        return self.vl_projector(self.tag_video(self.visual_encoder(frames)[-1], seconds))
+        return self.project_video(self.visual_encoder(frames)[-1], seconds)
 
-    def see_deeply(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """What `see` gives for frames without time tags, and the two feature maps (N, P, D) that a mask decoder reads.
-
-        The visual encoder runs once. Raises ValueError if the network has no masks.
-        """
-        if self.config.mask is None:
-            raise ValueError("this network has no mask decoder")
-        states = self.visual_encoder(frames)
-        return self.vl_projector(self.tag_video(states[-1])), self.mask_layers(states)
+    def project_video(self, tokens: torch.Tensor, seconds: torch.Tensor | None = None) -> torch.Tensor:
+        """What `see` gives, of what the visual encoder gave for the frames (N, P, D)."""
+        return self.vl_projector(self.tag_video(tokens, seconds))
 
     def mask_layers(self, states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Of the visual encoder's layers (N, P, D) those that the mask decoder reads, in its order."""

@@ -89,12 +89,18 @@ class Training:
 
     def finish(self) -> Path:
         """Trains every stage that has not ended yet; the last one's folder is the model."""
+        from crab_core.train.domain import measure_run
+
         for stage in self.settings.stages:
             if not self.resume or not self.stage_folder(stage).joinpath("crab.json").exists():
                 self.group.wait()
                 self.train(self.start(stage), stage)
             self.group.wait()
-        return self.stage_folder(self.settings.stages[-1])
+        folder = self.stage_folder(self.settings.stages[-1])
+        if self.group.is_first:
+            measure_run(folder, self.plan, self._features_path, self.on_progress)
+        self.group.wait()
+        return folder
 
     def stage_folder(self, stage: Stage) -> Path:
         """Where the model lies as it was after a stage; the last one is `out/model`."""
@@ -252,23 +258,26 @@ class Training:
 
     def features(self, model: CrabModel) -> Features:
         """What the encoders give for every clip, from the cache if these very encoders were asked before."""
+        media = model.config.media
+        return self._kept(
+            self._features_path(model),
+            lambda: encode_pool(model, self.pool, media.mean, media.std, on_progress=self.on_progress),
+        )
+
+    def _features_path(self, model: CrabModel) -> Path:
         from crab_core.train.network import encoder_key
 
-        media, name = model.config.media, f"features-{self.plan.key}-{encoder_key(model)}"
-        return self._kept(
-            name, lambda: encode_pool(model, self.pool, media.mean, media.std, on_progress=self.on_progress)
-        )
+        return self.out / "cache" / f"features-{self.plan.key}-{encoder_key(model)}.pt"
 
     def rows(self, model: CrabModel, features: Features, *, still: bool = False) -> Features:
         """What `project` makes of the features, from the cache if these very projectors were asked before."""
         from crab_core.train.network import senses_key
 
-        name = f"{'stills' if still else 'rows'}-{self.plan.key}-{senses_key(model)}"
-        return self._kept(name, lambda: project(model, features, still=still))
+        name = f"{'stills' if still else 'rows'}-{self.plan.key}-{senses_key(model)}.pt"
+        return self._kept(self.out / "cache" / name, lambda: project(model, features, still=still))
 
-    def _kept(self, name: str, make: Callable[[], Features]) -> Features:
+    def _kept(self, path: Path, make: Callable[[], Features]) -> Features:
         """Features from their file in the cache, which is made if there is none."""
-        path = self.out / "cache" / f"{name}.pt"
         with self.group.first_goes_first():
             if not path.exists():
                 made = make()

@@ -26,7 +26,7 @@ from crab_core.nn.crab_config import ILoraConfig
 from crab_core.nn.plus import PlusModel
 from crab_core.registry import FAMILIES
 from crab_core.train.network import only_train
-from crab_core.weights.folder import HEADER, FileFact, Header, read_header
+from crab_core.weights.folder import DOMAIN, HEADER, FileFact, Header, read_header
 from crab_core.weights.lazy import close_files, open_file
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def write_tuned(
         folder.mkdir(parents=True)
         facts = {}
         for file, fact in start.header.files.items():
+            if file == DOMAIN:
+                continue  # what it learnt from now is something else
             facts[file] = _write_file(start, file, fact, own, folder)
         if own:
             added = next(name for number in count() if (name := ADDED.format(number or "")) not in facts)

@@ -2,6 +2,7 @@
 
     crab.json           name, family, config, licence, wording profile, how it was trained, sha256 of every other file
     model.safetensors   tensors by name; stored in half precision or not, computed in the dtype that is asked for
+    domain.safetensors  what the training's clips were like, if that was measured; no part of the network
     tokenizer.json      and other small files
     sam2/               a part: another network that works with this one, in the files of its publisher
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 HEADER = "crab.json"
 WEIGHTS = "model.safetensors"
+DOMAIN = "domain.safetensors"
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
 ALWAYS_HASHED_BYTES = 64 << 20  # below this a hash costs under 0.1 s; larger files are hashed by `verify`
@@ -75,7 +77,9 @@ class Header:
     @property
     def weights(self) -> tuple[str, ...]:
         """The names of the files with the network's own tensors, sorted; those of its parts are not among them."""
-        return tuple(sorted(name for name in self.files if name.endswith(TENSORS) and "/" not in name))
+        return tuple(
+            sorted(name for name in self.files if name.endswith(TENSORS) and "/" not in name and name != DOMAIN)
+        )
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
@@ -143,18 +147,71 @@ def check_files(folder: Path, header: Header) -> None:
 
 def read_tensors(folder: Path, header: Header, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """All tensors of the folder, floating ones in `dtype`; raises ModelError if a file is missing or damaged."""
-    from safetensors import SafetensorError, safe_open
-
     check_files(folder, header)
     tensors: dict[str, torch.Tensor] = {}
     for name in header.weights:
-        try:
-            with safe_open(folder / name, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 - the file is no mapping
-                    tensor = file.get_tensor(key)
-                    tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-        except (SafetensorError, OSError) as err:
-            raise ModelError(f"the weights '{folder / name}' cannot be read: {err}", hint=REPAIR) from err
+        tensors |= _read_file(folder / name, dtype)
+    return tensors
+
+
+def read_domain(folder: Path, header: Header) -> dict[str, torch.Tensor]:
+    """The tensors of `domain.safetensors`, float32; none if the model has no such file.
+
+    Raises ModelError if it is missing or damaged.
+    """
+    import torch
+
+    if DOMAIN not in header.files:
+        return {}
+    _check_file(folder / DOMAIN, header.files[DOMAIN], hashed=True)
+    return _read_file(folder / DOMAIN, torch.float32)
+
+
+def write_domain(folder: Path, tensors: Mapping[str, torch.Tensor]) -> Header:
+    """Gives a model folder a `domain.safetensors`, in the place of one that it has; gives its new header.
+
+    The header does not name the file while it changes, so that a killed run leaves a folder that loads. Raises
+    ModelError if the folder is none, ResourceError if the disk does not take it.
+    """
+    from safetensors.torch import save
+
+    header = read_header(folder)
+    others = {name: fact for name, fact in header.files.items() if name != DOMAIN}
+    data = save({name: one.contiguous() for name, one in tensors.items()})
+    fact = FileFact(hashlib.sha256(data).hexdigest(), len(data))
+    fresh = dataclasses.replace(header, files={**others, DOMAIN: fact})
+    try:
+        if DOMAIN in header.files:
+            _replace(folder / HEADER, _text_of(dataclasses.replace(header, files=others)))
+        _replace(folder / DOMAIN, data)
+        _replace(folder / HEADER, _text_of(fresh))
+    except OSError as err:
+        raise ResourceError(f"cannot write into '{folder}': {err.strerror or err}", hint="Check the disk.") from err
+    return fresh
+
+
+def _replace(path: Path, data: bytes) -> None:
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_bytes(data)
+    aside.replace(path)
+
+
+def _text_of(header: Header) -> bytes:
+    return (json.dumps(header.to_dict(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _read_file(path: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The tensors of one file, floating ones in `dtype`."""
+    from safetensors import SafetensorError, safe_open
+
+    tensors: dict[str, torch.Tensor] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - the file is no mapping
+                tensor = file.get_tensor(key)
+                tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    except (SafetensorError, OSError) as err:
+        raise ModelError(f"the weights '{path}' cannot be read: {err}", hint=REPAIR) from err
     return tensors
 
 
@@ -171,13 +228,12 @@ def write_folder(
     contents = {WEIGHTS: save({name: tensor.contiguous() for name, tensor in tensors.items()}), **(files or {})}
     facts = {name: FileFact(hashlib.sha256(data).hexdigest(), len(data)) for name, data in contents.items()}
     complete = dataclasses.replace(header, files=facts)
-    text = json.dumps(complete.to_dict(), indent=1, ensure_ascii=False) + "\n"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as parking:
             fresh = Path(parking) / "new"
             fresh.mkdir()
-            for name, data in {**contents, HEADER: text.encode()}.items():
+            for name, data in {**contents, HEADER: _text_of(complete)}.items():
                 (fresh / name).write_bytes(data)
             swap_in(fresh, folder, Path(parking) / "old")
     except OSError as err:
