@@ -108,6 +108,8 @@ def infer_many(
         finally:
             write_run(out, arguments, spec.model, run.summary)
             _sum_up(run.summary, out, output)
+            if tell.strange:
+                output.note(f"pictures unlike those of the training in {tell.strange} results: see their 'notes'")
             if note := read_header(spec.model).note:  # of the model, which rows hold too
                 output.note(note)
     if run.summary.exit_code:
@@ -179,17 +181,24 @@ def _asked(asked: Request) -> dict[str, Any]:
     return {name: getattr(asked, name) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Teller:
-    """A result as a line of stdout: JSON, or the clip's name and its answer or events, separated by tabs."""
+    """A result as a line of stdout: JSON, or the clip's name and its answer or events, separated by tabs.
+
+    `strange` counts those about pictures that are unlike the training's.
+    """
 
     output: Output
     stdout: TextIO | None
+    strange: int = 0
 
     def __call__(self, outcome: Result | Failure) -> None:
+        from crab_core.engine.notes import STRANGE
+
         if isinstance(outcome, Failure):
             self.output.note(f"'{outcome.request.id}' failed ({outcome.stage}): {outcome.message}")
             return
+        self.strange += any(told in note for told in STRANGE.values() for note in outcome.notes)
         if self.output.as_json:
             typer.echo(json.dumps(outcome.to_dict(), ensure_ascii=False), file=self.stdout)
             return
