@@ -5,25 +5,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from between_markers import put_between, rewrite
 
 from crab_core.evaluate.report import Line, Report, Table, read_report
 
 PAGE = Path(__file__).with_name("heads.md")
 SCORES = Path(__file__).parents[1] / "benchmarks" / "results" / "heads.json"
-BETWEEN = re.compile(r"(<!-- figures:heads -->\n).*?(<!-- /figures:heads -->)", re.DOTALL)
 UNKNOWN = "Nothing was measured.\n"
 
 
 def filled(page: str, report: Report | None) -> str:
     """The page with the report's figures between the markers; raises ValueError if it has no markers."""
     text = UNKNOWN if report is None else figures(report)
-    done, places = BETWEEN.subn(lambda found: found[1] + "\n" + text + "\n" + found[2], page)
-    if places != 1:
-        raise ValueError(f"the page needs one pair of figures:heads markers, and has {places}")
-    return done
+    return put_between(page, "figures:heads", text)
 
 
 def figures(report: Report) -> str:
@@ -98,4 +95,4 @@ def _fresh(line: Line) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), current()), encoding="utf-8")
+    rewrite(PAGE, lambda page: filled(page, current()))

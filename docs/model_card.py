@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+from between_markers import put_between, rewrite
 
 import crab_core
 from crab_core.evaluate.report import Report, read_report
 
 PAGE = Path(__file__).with_name("models.md")
 SCORES = Path(crab_core.__file__).parent / "families" / "assets" / "mini" / "metrics.json"
-BETWEEN = re.compile(r"(<!-- scores:mini -->\n).*?(<!-- /scores:mini -->)", re.DOTALL)
 UNKNOWN = "No scores lie beside the weights.\n"
 
 
 def filled(page: str, report: Report | None) -> str:
     """The page with the report's facts and tables between the markers; raises ValueError if it has no markers."""
     text = UNKNOWN if report is None else tables(report)
-    done, places = BETWEEN.subn(lambda found: found[1] + "\n" + text + "\n" + found[2], page)
-    if places != 1:
-        raise ValueError(f"the page needs one pair of scores:mini markers, and has {places}")
-    return done
+    return put_between(page, "scores:mini", text)
 
 
 def tables(report: Report) -> str:
@@ -35,4 +32,4 @@ def current() -> Report | None:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), current()), encoding="utf-8")
+    rewrite(PAGE, lambda page: filled(page, current()))

@@ -6,14 +6,14 @@ A key without a meaning here, or a meaning without a key, stops it.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
+
+from between_markers import put_between, rewrite
 
 from crab_core.train.settings import FileData, Stage, TrainSettings, WorldData
 
 PAGE = Path(__file__).with_name("training.md")
-BETWEEN = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
 
 RUN: Mapping[str, str] = {
     "name": "what the model is called in answers and in its header",
@@ -95,10 +95,7 @@ TABLES: Mapping[str, tuple[type, Mapping[str, str]]] = {
 def filled(page: str) -> str:
     """The page with the tables between the markers; raises ValueError if it has no markers."""
     text = "\n".join(f"### {title}\n\n{table(kind, meanings)}" for title, (kind, meanings) in TABLES.items())
-    done, places = BETWEEN.subn(lambda found: f"{found[1]}\n{text}\n{found[2]}", page)
-    if places != 1:
-        raise ValueError(f"the page needs one pair of keys markers, and has {places}")
-    return done
+    return put_between(page, "keys", text)
 
 
 def table(kind: type, meanings: Mapping[str, str]) -> str:
@@ -134,4 +131,4 @@ def shown(value: object) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    rewrite(PAGE, filled)

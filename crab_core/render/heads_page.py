@@ -129,28 +129,47 @@ def _heard(document: Document, arrays: Arrays) -> list[str]:
     ]:
         rows.append(f"<span>{escape(name)}</span>{picture(data_uri(shown), f'spectrogram, {name}')}")
     windows = document["sound_windows_s"]
-    width = f"{windows[0][1] - windows[0][0]:g} s each" if windows else ""
     return [
         heading("What each head listens to"),
-        paragraph(f"The {len(windows)} windows of sound ({width}) that the model heard, end to end; low tones below."),
+        paragraph(_windows_told(windows)),
         f'<div class="sound">{"".join(rows)}</div>',
         *_by_second(document, arrays, "audio"),
     ]
 
 
+def _windows_told(windows: Sequence[Sequence[float]]) -> str:
+    if not windows:
+        return "The sound that the model heard; low tones below."
+    width = windows[0][1] - windows[0][0]
+    if len(windows) == 1:
+        return f"The one window of sound ({width:g} s) that the model heard; low tones below."
+    return f"The {len(windows)} windows of sound ({width:g} s each) that the model heard, end to end; low tones below."
+
+
 def _by_second(document: Document, arrays: Arrays, medium: str) -> list[str]:
     chart = _seconds_chart(document, arrays, medium)
     below = ", below the waveform" if medium == "audio" else ""
-    return [paragraph(f"Mean share by second{below}:"), f'<div class="wide">{chart}</div>'] if chart else []
+    told = f"Mean share by second{below}:" if len(document["by_second"].get(medium, ())) > 1 else "Mean share:"
+    return [paragraph(told), f'<div class="wide">{chart}</div>'] if chart else []
 
 
 def _seconds_chart(document: Document, arrays: Arrays, medium: str) -> str:
-    """Nothing if the model got no tokens of that medium."""
+    """A line a head; of one second a bar, named by its time. Nothing if the model got no tokens of that medium."""
     series = document["by_second"].get(medium)
     if not series:
         return ""
+    if len(series) == 1:
+        return shares_chart({_only_time(document, medium): series[0]}, f"mean share, {NAMES[medium]}")
     heard = _loudness(arrays["waveform"]) if medium == "audio" else []
     return seconds_chart(series, f"share by second, {NAMES[medium]}", _ends(document), heard)
+
+
+def _only_time(document: Document, medium: str) -> str:
+    """`at 3.5 s` of a picture, `3 to 4 s` of a sound."""
+    if medium == "video":
+        return f"at {document['frame_times_s'][0]:g} s"
+    start_s, end_s = document["sound_windows_s"][0]
+    return f"{start_s:g} to {end_s:g} s"
 
 
 def _loudness(waveform: npt.NDArray[np.float32]) -> list[float]:

@@ -21,7 +21,11 @@ PAGES += ["CHANGELOG.md", "docs/data.md", "docs/eval.md"]
 def script(repo, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, repo / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(repo / "docs"))  # as where the script is run
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(repo / "docs"))
     return module
 
 
@@ -108,6 +112,15 @@ def test_the_figures_of_heads_have_a_row_a_task_and_a_cell_a_router(repo):
 def test_a_card_without_markers_is_refused(repo):
     with pytest.raises(ValueError, match="needs one pair of scores:mini markers, and has 0"):
         script(repo, "model_card").filled("no markers", None)
+
+
+@pytest.mark.parametrize("page", ["<!-- a -->\n<!-- /b -->", "<!-- a -->\nx\n<!-- /a -->\n" * 2], ids=["none", "two"])
+def test_text_is_put_between_one_pair_of_markers(repo, page: str):
+    put_between = script(repo, "between_markers").put_between
+    with pytest.raises(ValueError, match="needs one pair of a markers"):
+        put_between(page, "a", "new")
+    once = put_between("top\n<!-- a -->\nold\n<!-- /a -->\nend", "a", r"\1 new")
+    assert once == "top\n<!-- a -->\n\n\\1 new\n<!-- /a -->\nend" == put_between(once, "a", r"\1 new")
 
 
 def test_readme_installs_asks_and_tests_by_line_25(repo):

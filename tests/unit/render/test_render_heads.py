@@ -191,6 +191,20 @@ def parsed(html):
     return tags
 
 
+def test_a_single_picture_has_bars_of_its_own_time_and_no_axis():
+    document, arrays = findings(frames=1)
+    document |= {"frame_times_s": [3.5], "sound_windows_s": [[3.0, 4.0]]}
+    document["result"] |= {"duration_s": 10.0}
+    html = heads_page(document, arrays)
+    assert "<polyline" not in html and "10 s" not in html and "Mean share by second" not in html
+    assert ">at 3.5 s</text>" in html and ">3 to 4 s</text>" in html
+    assert "The one window of sound (1 s) that the model heard" in html
+    names = dict(figures(document, arrays))
+    assert b"at 3.5 s" in names["seen-by-second.svg"]
+    several = heads_page(*findings())
+    assert several.count("<polyline") == 2 * 3 and "The 2 windows of sound (1 s each)" in several
+
+
 def test_the_page_is_self_contained():
     html = heads_page(*findings())
     tags = parsed(html)
