@@ -133,6 +133,14 @@ def test_the_start_has_the_senses_of_mini_and_a_new_llm(tmp_path: Path) -> None:
             assert (mine - its).abs().max() <= 1e-3 * its.abs().max()
 
 
+def test_the_page_shows_the_results_that_lie_beside_it() -> None:
+    report = json.loads((BENCHMARKS / "results" / "ablation.json").read_text())
+    assert ablation.tables(report) in PAGE
+    assert report["questions"] == 5400 and report["seeds"] == [0, 1, 2]
+    for claim in report["claims"].values():
+        assert claim["decision"].startswith("uninformative") == (min(claim["above_majority"]) <= 0)
+
+
 @pytest.mark.slow
 def test_all_of_it_runs_and_goes_on(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
