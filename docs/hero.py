@@ -15,8 +15,8 @@ from crab_core.media import load_clip, probe
 from crab_core.types import Event, Result, View
 
 HERE = Path(__file__).parent
-CLIP = HERE.parent / "examples" / "clips" / "00004.mp4"
-QUESTION = "Can you see the cow that is heard?"
+CLIP = HERE.parent / "examples" / "clips" / "00001.mp4"
+QUESTION = "Is the piano always playing?"
 WIDTH, MARGIN, FRAMES, SIDE = 1280, 40, 5, 228
 INK, SOFT, PAPER = (28, 32, 44), (110, 118, 134), (255, 255, 255)
 SEEN, HEARD, WAVE = (0, 114, 178), (213, 94, 0), (0, 158, 115)  # Okabe and Ito's colour-blind-safe hues
