@@ -11,10 +11,8 @@ from ablation_arms import MINI, START
 
 from crab_core.config import load_config
 from crab_core.nn.crab import CrabModel
-from crab_core.train.network import ROW_SCALE, new_model, part_of, read_model, write_model
+from crab_core.train.network import ROW_SCALE, SENSES, new_model, part_of, read_model, write_model
 from crab_core.train.settings import TrainSettings
-
-SENSES = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags")
 
 
 def write_start(run: Path, config: Path) -> None:
@@ -42,9 +40,10 @@ def new_start(settings: TrainSettings, tokenizer: object) -> CrabModel:
     torch.manual_seed(settings.seed)
     model = new_model(settings.network, tokenizer)  # type: ignore[arg-type]
     senses = {name: one for name, one in read_model(MINI).state_dict().items() if part_of(name) in SENSES}
-    rest = model.load_state_dict(senses, strict=False)
-    if rest.unexpected_keys or any(part_of(name) in SENSES for name in rest.missing_keys):
-        raise ValueError(f"the senses of mini are others than the network's: {rest}")
+    own = model.state_dict()
+    if differ := set(senses) ^ {name for name in own if part_of(name) in SENSES}:
+        raise ValueError(f"the senses of mini are others than the network's: {sorted(differ)}")
+    model.load_state_dict({**own, **senses})
     with torch.no_grad():
         for projector in (model.vl_projector, model.al_projector):
             projector.mlp[-1].weight.div_(ROW_SCALE)

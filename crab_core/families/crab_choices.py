@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -15,7 +14,7 @@ from crab_core.errors import ModelError, ResourceError
 from crab_core.families._base import Choice
 from crab_core.families.crab_import import DIRECTIONS, Filler
 from crab_core.nn.crab import CrabModel
-from crab_core.weights.folder import HEADER, Header, check_files, read_header
+from crab_core.weights.folder import HEADER, Header, check_files, read_header, replace_header
 from crab_core.weights.lazy import LazyTensor, open_file
 from crab_core.weights.release import VARIANTS
 from crab_core.weights.streaming import write_streamed
@@ -75,13 +74,10 @@ def write_choice(folder: Path, choice: Choice) -> Header:
     )
     if choice.positions != before:
         return _rewritten(folder, fresh, choice.positions)
-    path = folder / HEADER
     try:
-        aside = path.with_suffix(".new")
-        aside.write_text(json.dumps(fresh.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        aside.replace(path)
+        replace_header(folder, fresh)
     except OSError as err:
-        raise ResourceError(f"cannot write '{path}': {err.strerror or err}", hint="Check the disk.") from err
+        raise ResourceError(f"cannot write '{folder / HEADER}': {err.strerror or err}", hint="Check the disk.") from err
     return fresh
 
 

@@ -15,14 +15,13 @@ from crab_core.train.file_stage import FileStage
 from crab_core.train.lesson_index import LessonIndex
 from crab_core.train.lessons import SEMANTIC_TASKS, TAUGHT
 from crab_core.train.looking import Looked
+from crab_core.train.network import ENCODERS
 from crab_core.train.plus_stage import PlusStage, PlusWriter
 
 if TYPE_CHECKING:
     from crab_core.train.settings import Stage
     from crab_core.train.start import Start
     from crab_core.weights.folder import Header
-
-ENCODERS = ("visual_encoder", "audio_encoder")
 
 
 class Writer(Protocol):

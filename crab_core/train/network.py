@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LORA_MARK = "lora_"
+ENCODERS = ("visual_encoder", "audio_encoder")
+SENSES = (*ENCODERS, "vl_projector", "al_projector", "tags")  # all that makes a clip's rows
 ROW_SCALE = 0.15
 PARTS_OF: Mapping[str, tuple[str, ...]] = {
     "visual_encoder": ("visual_encoder.",),
@@ -116,12 +118,12 @@ def only_train(model: nn.Module, parts: Sequence[str]) -> int:
 
 def encoder_key(model: CrabModel) -> str:
     """A name that changes with the encoders' weights."""
-    return _key_of(model, ("visual_encoder", "audio_encoder"))
+    return _key_of(model, ENCODERS)
 
 
 def senses_key(model: CrabModel) -> str:
-    """A name that changes with the weights of encoders, projectors or tags: all that makes a clip's rows."""
-    return _key_of(model, ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tags"))
+    """A name that changes with the weights of `SENSES`."""
+    return _key_of(model, SENSES)
 
 
 def _key_of(model: CrabModel, parts: Sequence[str]) -> str:

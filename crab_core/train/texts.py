@@ -17,9 +17,10 @@ from crab_core.train.settings import Stage
 from crab_core.train.tokenizer import LARGEST_NUMBER, MASK_TOKENS, prompt_text
 from crab_core.world.labels import label
 from crab_core.world.moments import MOMENT_TASKS, moment_samples, pick_second
+from crab_core.world.narration import LEVELS
 from crab_core.world.questions import TEXT_TASKS, Sample, samples
 from crab_core.world.reading import told
-from crab_core.world.spec import Scene
+from crab_core.world.spec import COLUMNS, Scene
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,7 +33,8 @@ LAST_OF_PREFIX = "<audio_end>"
 TOLD_IN_NUMBERS = ("ave", "arig", "ssl")
 WITHHELD = 0.03  # of the visits are without pictures, as many without sound
 READ_MORE = 2  # as many questions as about a clip's media, since they are short
-VALUES = ("left", "middle", "right", "both", "loud", "fairly", "soft")  # what texts tell of a name beside numbers
+# what texts tell of a name beside numbers: its place and its level, by their first words
+VALUES = (*COLUMNS, "both", *(words.partition(" ")[0] for words in LEVELS.values()))
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
 
 

@@ -182,12 +182,17 @@ def write_domain(folder: Path, tensors: Mapping[str, torch.Tensor]) -> Header:
     fresh = dataclasses.replace(header, files={**others, DOMAIN: fact})
     try:
         if DOMAIN in header.files:
-            _replace(folder / HEADER, _text_of(dataclasses.replace(header, files=others)))
+            replace_header(folder, dataclasses.replace(header, files=others))
         _replace(folder / DOMAIN, data)
-        _replace(folder / HEADER, _text_of(fresh))
+        replace_header(folder, fresh)
     except OSError as err:
         raise ResourceError(f"cannot write into '{folder}': {err.strerror or err}", hint="Check the disk.") from err
     return fresh
+
+
+def replace_header(folder: Path, header: Header) -> None:
+    """Puts a header in the place of a folder's own, at once; raises OSError if the disk does not take it."""
+    _replace(folder / HEADER, _text_of(header))
 
 
 def _replace(path: Path, data: bytes) -> None:
