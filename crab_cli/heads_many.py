@@ -162,7 +162,7 @@ def _wanted(source: Path, question: str | None, tasks: Sequence[str]) -> list[Re
 
 def _write(out: Path, document: Mapping[str, Any], *, figures: bool) -> None:
     """The page, its data and its figures; raises ResourceError if one cannot be written."""
-    from crab_core.batch.journal import replace_file
+    from crab_core.files import replace_file
     from crab_core.render.heads_survey_page import survey_figures, survey_page
 
     replace_file(out / DATA, json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")

@@ -12,13 +12,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from crab_core.batch.journal import ERRORS, append, error_row, line, replace_file, rows_of
+from crab_core.batch.journal import ERRORS, append, error_row, line, rows_of
 from crab_core.batch.keys import Key, key_of, unread_key_of
 from crab_core.batch.locks import Locks
 from crab_core.engine.heads_row import HeadRow
 from crab_core.engine.session import Model, Seen
 from crab_core.engine.stopwatch import Stopwatch
 from crab_core.errors import CrabError, ResourceError
+from crab_core.files import replace_file
 from crab_core.progress import Listener, Progress, ignore
 from crab_core.types import Decoding, Failure, Request
 

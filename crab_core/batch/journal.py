@@ -19,6 +19,7 @@ from typing import Any
 from crab_core.batch.keys import NAME_LETTERS, WORK_LETTERS, Key
 from crab_core.batch.locks import Locks
 from crab_core.errors import ResourceError
+from crab_core.files import replace_file
 from crab_core.types import Failure, Result
 
 RESULTS, ERRORS, RUN = "results.jsonl", "errors.jsonl", "run.json"
@@ -217,20 +218,6 @@ def append(path: Path, data: bytes) -> None:
             f"cannot write '{path}': {err.strerror}",
             hint="Make room, then run the same command again: what is done is kept.",
         ) from err
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a whole file so that a reader sees the old one or the new one; raises ResourceError if it cannot be."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as err:
-        part.unlink(missing_ok=True)
-        raise ResourceError(f"cannot write '{path}': {err.strerror}", hint="Choose another --out.") from err
 
 
 def _named(names: set[str]) -> set[bytes]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from crab_core import __version__
-from crab_core.batch.journal import RUN, replace_file
+from crab_core.batch.journal import RUN
 from crab_core.batch.run import Summary
+from crab_core.files import replace_file
 from crab_core.weights.folder import HEADER, read_header
 
 SCHEMA = "crab.run/1"

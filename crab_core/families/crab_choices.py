@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from crab_core.errors import ModelError, ResourceError
+from crab_core.errors import ModelError
 from crab_core.families._base import Choice
 from crab_core.families.crab_import import DIRECTIONS, Filler
 from crab_core.nn.crab import CrabModel
-from crab_core.weights.folder import HEADER, Header, check_files, read_header, replace_header
+from crab_core.weights.folder import Header, check_files, read_header, replace_header
 from crab_core.weights.lazy import LazyTensor, open_file
 from crab_core.weights.release import VARIANTS
 from crab_core.weights.streaming import write_streamed
@@ -74,10 +74,7 @@ def write_choice(folder: Path, choice: Choice) -> Header:
     )
     if choice.positions != before:
         return _rewritten(folder, fresh, choice.positions)
-    try:
-        replace_header(folder, fresh)
-    except OSError as err:
-        raise ResourceError(f"cannot write '{folder / HEADER}': {err.strerror or err}", hint="Check the disk.") from err
+    replace_header(folder, fresh)
     return fresh
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crab_core.errors import ModelError, ResourceError
+from crab_core.files import replace_file
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,7 @@ ALWAYS_HASHED_BYTES = 64 << 20  # below this a hash costs under 0.1 s; larger fi
 PACKINGS = ("none", "4bit", "8bit")
 TENSORS = ".safetensors"
 _TEXTS = ("name", "family", "licence", "profile", "note", "quantized")
+CHECK = "Check the disk."
 REPAIR = "Install the package again, or fetch the model folder again."
 
 
@@ -180,25 +182,16 @@ def write_domain(folder: Path, tensors: Mapping[str, torch.Tensor]) -> Header:
     data = save({name: one.contiguous() for name, one in tensors.items()})
     fact = FileFact(hashlib.sha256(data).hexdigest(), len(data))
     fresh = dataclasses.replace(header, files={**others, DOMAIN: fact})
-    try:
-        if DOMAIN in header.files:
-            replace_header(folder, dataclasses.replace(header, files=others))
-        _replace(folder / DOMAIN, data)
-        replace_header(folder, fresh)
-    except OSError as err:
-        raise ResourceError(f"cannot write into '{folder}': {err.strerror or err}", hint="Check the disk.") from err
+    if DOMAIN in header.files:
+        replace_header(folder, dataclasses.replace(header, files=others))
+    replace_file(folder / DOMAIN, data, hint=CHECK)
+    replace_header(folder, fresh)
     return fresh
 
 
 def replace_header(folder: Path, header: Header) -> None:
-    """Puts a header in the place of a folder's own, at once; raises OSError if the disk does not take it."""
-    _replace(folder / HEADER, _text_of(header))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_bytes(data)
-    aside.replace(path)
+    """Puts a header in the place of a folder's own, at once; raises ResourceError if the disk does not take it."""
+    replace_file(folder / HEADER, _text_of(header), hint=CHECK)
 
 
 def _text_of(header: Header) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parent.parent.parent
-GROUND = {"types", "errors", "registry", "config", "progress", "optional", "stats"}
+GROUND = {"types", "errors", "registry", "config", "progress", "optional", "stats", "files"}
 MAY_IMPORT: dict[str, set[str]] = {
     "media": set(),
     "tasks": set(),

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from crab_core.batch import journal as journal_module
-from crab_core.batch.journal import Journal, copied_row, error_row, line, read_results, replace_file, result_row
+from crab_core.batch.journal import Journal, copied_row, error_row, line, read_results, result_row
 from crab_core.batch.keys import Key, content, key_of, name_of, unread_key_of
 from crab_core.errors import ResourceError
+from crab_core.files import replace_file
 from crab_core.types import Answer, Failure, Request, Result
 
 
