@@ -14,6 +14,7 @@ from torch import nn
 
 from crab_core.nn.crab import CrabModel
 from crab_core.train.dense import settle
+from crab_core.train.lookups import Lookups
 from crab_core.train.masks import mask_losses
 from crab_core.train.packing import IGNORED, Packed
 from crab_core.train.shares import Batch, Totals, mean
@@ -23,12 +24,22 @@ class LanguageStage(nn.Module):
     """Learns packed texts behind the features of their clips; an answer's tokens count `answer_weight` times.
 
     `projected` features are the rows of frozen projectors already, with P or n rows a second of the LLM's width.
+    With a `lookup_weight` the states behind `lookup_layer` layers also learn the facts of what is named (`Lookups`).
     """
 
     def __init__(
-        self, model: CrabModel, answer_weight: float = 1.0, mask_weight: float = 1.0, *, projected: bool = False
+        self,
+        model: CrabModel,
+        answer_weight: float = 1.0,
+        mask_weight: float = 1.0,
+        *,
+        projected: bool = False,
+        lookup_weight: float = 0.0,
+        lookup_layer: int = 2,
     ) -> None:
         super().__init__()
+        self.lookup_weight, self.lookup_layer = lookup_weight, lookup_layer
+        self.lookups = Lookups(model.config.vl.out_width) if lookup_weight else None
         self.model, self.answer_weight, self.mask_weight, self.projected = model, answer_weight, mask_weight, projected
 
     def train(self, mode: bool = True) -> LanguageStage:
@@ -43,7 +54,9 @@ class LanguageStage(nn.Module):
         kept = batch["labels"][:, 1:] != IGNORED
         tokens, answers = int(kept.sum()), int((batch["answers"][:, 1:] & kept).sum())
         weight = tokens + answers * (self.answer_weight - 1.0)
-        return {"tokens": tokens, "answers": answers, "weight": weight, "masks": len(batch["masks"].get("shot", ()))}
+        named = self.lookups.counts(**batch["lookups"]) if self.lookups is not None else {}
+        masks = len(batch["masks"].get("shot", ()))
+        return {"tokens": tokens, "answers": answers, "weight": weight, "masks": masks, **named}
 
     def forward(
         self,
@@ -53,23 +66,29 @@ class LanguageStage(nn.Module):
         in_earshot: torch.Tensor,
         numbers: torch.Tensor,
         masks: Mapping[str, torch.Tensor],
+        lookups: Mapping[str, torch.Tensor],
         totals: Totals,
         **texts: torch.Tensor,
     ) -> Mapping[str, torch.Tensor]:
         """A piece's part of a step's loss for seen (B, T, P, D), heard (B, T, n, D), which of their seconds count
         (B, T), and `Packed`.
 
-        `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives, and
-        `totals` are the `counts` of the whole step.
+        `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives,
+        `lookups` what `Lookups` takes, and `totals` are the `counts` of the whole step.
         """
         packed = Packed(**texts)
         embeds = self.model.llm.get_input_embeddings()(packed.ids)  # (B, L, W)
         video, audio = self.rows(seen, heard, in_sight, in_earshot, numbers)
         embeds = embeds.masked_scatter(packed.video[..., None], video.to(embeds.dtype))
         embeds = embeds.masked_scatter(packed.audio[..., None], audio.to(embeds.dtype))
-        hidden = self.model.llm.model(
-            inputs_embeds=embeds, attention_mask=packed.attention, position_ids=packed.positions, use_cache=False
-        ).last_hidden_state  # (B, L, W)
+        read = self.model.llm.model(
+            inputs_embeds=embeds,
+            attention_mask=packed.attention,
+            position_ids=packed.positions,
+            use_cache=False,
+            output_hidden_states=self.lookups is not None,
+        )
+        hidden = read.last_hidden_state  # (B, L, W)
         wanted = packed.labels[:, 1:]  # the token that follows each position
         kept = wanted != IGNORED
         logits = self.model.llm.lm_head(hidden[:, :-1][kept])
@@ -85,6 +104,10 @@ class LanguageStage(nn.Module):
             of_masks = mask_losses(self.model, hidden, masks, totals["masks"])
             loss = loss + self.mask_weight * of_masks["mask_loss"]
             told |= {name: value.detach() for name, value in of_masks.items()}
+        if self.lookups is not None:
+            of_names = self.lookups(read.hidden_states[self.lookup_layer], **lookups, totals=totals)
+            loss = loss + self.lookup_weight * of_names["lookup_loss"]
+            told |= {name: value.detach() for name, value in of_names.items()}
         return {"loss": loss, **told}
 
     def rows(

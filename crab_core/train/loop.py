@@ -119,11 +119,13 @@ class Training:
 
     def train(self, model: CrabModel, stage: Stage) -> None:
         """One stage, from its last checkpoint if there is one, and its model folder."""
-        from crab_core.train.network import add_ilora, only_train, write_model
+        from crab_core.train.network import add_ilora, deepen, only_train, write_model
 
         torch.manual_seed(self.settings.seed)
         if stage == next((one for one in self.settings.stages if one.kind == "language"), None):
             self.introduce(model)
+        if stage.deepen:
+            model = deepen(model, stage.deepen)
         if stage.ilora is not None and model.config.ilora is None:
             model = add_ilora(model, stage.ilora)
         trained = only_train(model, stage.train)
@@ -194,6 +196,7 @@ class Training:
         from crab_core.train.batches import LanguageBatches, audio_batches, visual_batches
         from crab_core.train.dense import AudioStage, VisualStage
         from crab_core.train.language import LanguageStage
+        from crab_core.train.lookups import names_as_tokens
         from crab_core.train.masks import mask_batch
         from crab_core.train.texts import RowMaker
 
@@ -215,8 +218,16 @@ class Training:
         if "masks" in stage.train:
             media = model.config.media
             masks = partial(mask_batch, pool=self.pool, mean=media.mean, std=media.std)
-        batches = LanguageBatches(features, self.targets.seconds, rows, seed, stills, masks)
-        learner = LanguageStage(model, stage.answer_weight, stage.mask_weight, projected=projected)
+        names = names_as_tokens(self.tokenizer) if stage.lookup_weight else {}
+        batches = LanguageBatches(features, self.targets.seconds, rows, seed, stills, masks, names)
+        learner = LanguageStage(
+            model,
+            stage.answer_weight,
+            stage.mask_weight,
+            projected=projected,
+            lookup_weight=stage.lookup_weight,
+            lookup_layer=stage.lookup_layer,
+        )
         return learner, partial(batches.pieces, stills=stage.stills)
 
     def introduce(self, model: CrabModel) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,32 @@ def add_ilora(model: CrabModel, ilora: Mapping[str, Any]) -> CrabModel:
     """The same network with an I-LoRA that starts as the identity."""
     model.add_ilora(ILoraConfig(**ilora))
     return model
+
+
+def deepen(model: CrabModel, count: int) -> CrabModel:
+    """The same network with `count` new layers below those of its LLM, which pass on what they get until they learn.
+
+    Attention and feed-forward of the new ones end in zeros, and their keys equal their queries (`match_alike`). Raises
+    ValueError for a network that has an I-LoRA already.
+    """
+    if model.config.ilora is not None:
+        raise ValueError("an LLM with an I-LoRA gets no new layers")
+    llm = {**model.config.llm, "num_hidden_layers": len(model.llm.model.layers) + count}
+    deeper = CrabModel(replace(model.config, llm=llm))
+    before, after = model.state_dict(), deeper.state_dict()
+    moved = {_higher(name, count): tensor for name, tensor in before.items()}
+    deeper.load_state_dict({**after, **moved})
+    with torch.no_grad():
+        for layer in deeper.llm.model.layers[:count]:
+            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    return deeper
+
+
+def _higher(name: str, count: int) -> str:
+    """The name of a tensor of the LLM's layers when there are `count` more below it."""
+    return re.sub(r"^(llm\.model\.layers\.)(\d+)", lambda found: f"{found[1]}{int(found[2]) + count}", name)
 
 
 def soften(model: CrabModel) -> None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from crab_core.train.lookups import Facts
 
 IGNORED = -100
 VIDEO, AUDIO, PADDING = -1, -2, 0  # stand-ins for rows of features in the ids, and the id of padding
@@ -21,7 +25,8 @@ class Text:
 
     `answer` is the stretch [start, end) of the target that holds the short answer, empty if it has none, and `values`
     are the places in the target of other tokens that weigh as much. `figures` are the instance ids of the drawings
-    whose mask it tells, `masks` where its mask tokens stand in the target.
+    whose mask it tells, `masks` where its mask tokens stand in the target. `ahead` is how many positions it leaves free
+    behind the prefix.
     """
 
     prompt: tuple[int, ...]
@@ -30,6 +35,7 @@ class Text:
     figures: tuple[int, ...] = ()
     masks: tuple[int, ...] = ()
     values: tuple[int, ...] = ()
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class Row:
     """The shared prefix (ids, with VIDEO and AUDIO where features go) and the texts that follow it.
 
     `sees` and `hears` are False for a clip whose pictures or sound are withheld: its prefix has no places for them.
-    `second` is the only one that is shown and heard, as a still picture and its sound; None for the whole clip.
+    `second` is the only one that is shown and heard, as a still picture and its sound; None for the whole clip. `facts`
+    are what is true of the classes that its texts name, None if that is not taught.
     """
 
     prefix: tuple[int, ...]
@@ -45,6 +52,7 @@ class Row:
     sees: bool = True
     hears: bool = True
     second: int | None = None
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def _fill(row: Row) -> tuple[list[int], list[int], list[int], list[int], list[bo
     for number, text in enumerate(row.texts, start=1):
         length = len(text.prompt) + len(text.target)
         ids += [*text.prompt, *text.target]
-        positions += range(start, start + length)
+        positions += range(start + text.ahead, start + text.ahead + length)
         labels += [*[IGNORED] * len(text.prompt), *text.target]
         groups += [number] * length
         answers += [False] * len(text.prompt) + [

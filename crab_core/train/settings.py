@@ -84,9 +84,11 @@ class Stage:
     a number, place or level, counts `answer_weight` times. `ilora` adds the adapter (heads, rank, alpha, dropout)
     before the stage begins; `match_heads` puts the heads of all layers under one number when it ends. `places` lets
     a visual stage also teach each query which cell it reads. `until` ends a stage before its schedule of `steps`
-    does. With `stills` a step has that many rows about single pictures beside `batch` rows about whole clips, else
-    the tasks' weights say which of the rows are. `accumulate` is in how many pieces a batch is computed. From
-    files, `group_lengths` puts rows of about the same length into one batch.
+    does. With a `lookup_weight` every name of a class in a text, and `lookups` names on their own, must hold what is
+    true of it when `lookup_layer` layers have read it. `deepen` puts so many new layers below the LLM's own before the
+    stage begins. With `stills` a step has that many rows about single pictures
+    beside `batch` rows about whole clips, else the tasks' weights say which of the rows are. `accumulate` is in how
+    many pieces a batch is computed. From files, `group_lengths` puts rows of about the same length into one batch.
     """
 
     name: str
@@ -106,6 +108,10 @@ class Stage:
     reading: float = 0.0
     answer_weight: float = 1.0
     mask_weight: float = 1.0
+    lookup_weight: float = 0.0
+    lookup_layer: int = 2
+    lookups: int = 12
+    deepen: int = 0
     ilora: Mapping[str, Any] | None = None
     places: bool = False
     until: int | None = None
@@ -145,10 +151,10 @@ class Stage:
                 yield f"ilora: {err}"
 
     def _wrong_numbers(self) -> Iterator[str]:
-        for name in ("steps", "batch", "samples", "save_every", "accumulate"):
+        for name in ("steps", "batch", "samples", "save_every", "accumulate", "lookup_layer"):
             if getattr(self, name) < 1:
                 yield f"{name}: must be at least 1, got {getattr(self, name)}"
-        for name in ("warmup", "weight_decay", "stills"):
+        for name in ("warmup", "weight_decay", "stills", "lookup_weight", "lookups", "deepen"):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name}: must be 0 or more, got {getattr(self, name)}"
         if self.accumulate > self.batch:
@@ -226,6 +232,7 @@ class TrainSettings:
             raise ValueError("data: a new network learns from generated clips; name a 'model' to learn from files")
         if self.precision != "fp32" or self.quantize != "none" or self.checkpointing or self.shard:
             raise ValueError("precision, quantize, checkpointing and shard are for runs that start from a 'model'")
+        self._check_layers(llm.get("num_hidden_layers"))
         for stage in self.stages:
             unknown = [task for task in stage.tasks if task not in WORLD_TASKS]
             if unknown:
@@ -237,6 +244,23 @@ class TrainSettings:
                     f"stage '{stage.name}': an encoder's normalisation needs the whole batch, accumulate must be 1"
                 )
 
+    def _check_layers(self, layers: int | None) -> None:
+        """Stages that put layers below an adapter, or that read behind layers which are not there."""
+        adapted = False
+        for stage in self.stages:
+            layers = None if layers is None else layers + stage.deepen
+            adapted = adapted or stage.ilora is not None
+            if stage.deepen and (adapted or stage.kind != "language"):
+                raise ValueError(
+                    f"stage '{stage.name}': an LLM with an I-LoRA gets no new layers: deepen is for language stages "
+                    "before the first with ilora"
+                )
+            if stage.lookup_weight and layers is not None and stage.lookup_layer > layers:
+                raise ValueError(
+                    f"stage '{stage.name}': lookup_layer must be at most {layers}, the layers of the LLM, "
+                    f"got {stage.lookup_layer}"
+                )
+
     def _check_files(self) -> None:
         if not isinstance(self.data, FileData):
             raise ValueError("data: a 'model' learns from files: data: {files: [labels.jsonl]}")
@@ -245,8 +269,10 @@ class TrainSettings:
         for stage in self.stages:
             if stage.kind != "language":
                 raise ValueError(f"stage '{stage.name}': from files only kind language learns, got {stage.kind}")
-            if stage.reading or stage.places:
-                raise ValueError(f"stage '{stage.name}': reading and places are of generated clips")
+            if stage.reading or stage.places or stage.lookup_weight or stage.deepen:
+                raise ValueError(
+                    f"stage '{stage.name}': reading, places, lookup_weight and deepen are of generated clips"
+                )
             if self.shard and stage.optimizer != "adamw":
                 raise ValueError(f"stage '{stage.name}': a sharded model learns by adamw, not {stage.optimizer}")
             if self.quantize != "none" and "llm" in stage.train:

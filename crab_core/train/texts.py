@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crab_core.train.lookups import Facts, facts_of_clip, facts_of_second
 from crab_core.train.packing import AUDIO, VIDEO, Row, Text
 from crab_core.train.settings import Stage
+from crab_core.train.targets import THINGS
 from crab_core.train.tokenizer import LARGEST_NUMBER, MASK_TOKENS, prompt_text
 from crab_core.world.labels import label
-from crab_core.world.moments import MOMENT_TASKS, moment_samples, pick_second
+from crab_core.world.moments import MOMENT_TASKS, moment_samples, pick_second, sights
 from crab_core.world.narration import LEVELS
 from crab_core.world.questions import TEXT_TASKS, Sample, samples
 from crab_core.world.reading import told
@@ -35,6 +37,7 @@ WITHHELD = 0.03  # of the visits are without pictures, as many without sound
 READ_MORE = 2  # as many questions as about a clip's media, since they are short
 # what texts tell of a name beside numbers: its place and its level, by their first words
 VALUES = (*COLUMNS, "both", *(words.partition(" ")[0] for words in LEVELS.values()))
+FURTHEST = 80  # positions that a name on its own is behind its media, about as far as names in texts are
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
 
 
@@ -82,13 +85,14 @@ class RowMaker:
         share = rng.random()
         sees, hears = share >= WITHHELD, share < 1 - WITHHELD
         scene = _withhold(self.scenes[clip], sees=sees, hears=hears)
-        made = samples(scene, label(scene), rng, tasks=tuple(self.stage.mixture), direct=1 - self.stage.reasoning)
+        labels = label(scene)
+        made = samples(scene, labels, rng, tasks=tuple(self.stage.mixture), direct=1 - self.stage.reasoning)
         chosen = self._choose(made, rng)
         texts = [self._split(sample) for sample in chosen]
         prefix = (
             self.prefix_of(texts[0][0], scene.seconds if sees else 0, scene.seconds if hears else 0) if texts else ()
         )
-        return Row(prefix, tuple(text for _, text in texts), sees, hears)
+        return self._named(Row(prefix, tuple(text for _, text in texts), sees, hears), facts_of_clip(labels), rng)
 
     def _reading(self, clip: int, rng: np.random.Generator) -> Row:
         """A row without media: the facts of the clip in words, and questions that are answered from them at once."""
@@ -106,7 +110,23 @@ class RowMaker:
         made = moment_samples(scene, second, self.maps[clip, second], rng, tasks=tuple(self.stage.mixture))
         texts = [self._split(sample) for sample in self._choose(made, rng)]
         prefix = self.prefix_of(texts[0][0], 1, 1) if texts else ()
-        return Row(prefix, tuple(text for _, text in texts), second=second)
+        row = Row(prefix, tuple(text for _, text in texts), second=second)
+        shown = sights(scene, second, self.maps[clip, second])
+        return self._named(row, facts_of_second(label(scene), second, shown), rng)
+
+    def _named(self, row: Row, facts: Facts, rng: np.random.Generator) -> Row:
+        """The row with its facts, if they are taught, and with some names on their own: first of what is there."""
+        if not self.stage.lookup_weight or not row.texts:
+            return row
+        there = facts.present()
+        absent = [name for name in THINGS if name not in there]
+        order = [*rng.permutation(there), *rng.permutation(absent)][: self.stage.lookups]
+        names = [ids for ids in (tuple(self._encode(f" {name}")) for name in order) if len(ids) == 1]
+        alone = (
+            Text(ids, (), ahead=int(ahead))
+            for ids, ahead in zip(names, rng.integers(0, FURTHEST, len(names)), strict=True)
+        )
+        return replace(row, texts=(*row.texts, *alone), facts=facts)
 
     def _choose(self, made: Sequence[Sample], rng: np.random.Generator) -> list[Sample]:
         """Samples without repetition; each task has its weight, shared by its samples. None if nothing has a weight."""

@@ -1,0 +1,238 @@
+"""Facts that the state at a name must hold: which ones and of whom, and that a run learns them and leaves no trace."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crab_core.train.batches import LanguageBatches
+from crab_core.train.features import Features
+from crab_core.train.lookups import CHOICES, MEASURES, PLACES, Facts, Lookups, facts_of_clip, facts_of_second
+from crab_core.train.packing import Row
+from crab_core.train.pool import PoolPlan, open_pool
+from crab_core.train.targets import THINGS
+from crab_core.world.labels import label
+from crab_core.world.moments import sights
+
+NOTHING = list(CHOICES.values())
+
+
+def told(facts: Facts, name: str) -> dict[str, int]:
+    return dict(zip(CHOICES, map(int, facts.choices[THINGS.index(name)]), strict=True))
+
+
+def test_facts_of_a_clip_are_those_of_its_labels() -> None:
+    plan = PoolPlan("train", 30, 0, 0.4)
+    for number in range(plan.clips):
+        labels = label(plan.scene(number))
+        facts = facts_of_clip(labels)
+        for seen in labels.seen:
+            own = told(facts, seen.name)
+            assert (own["first_seen"], own["last_seen"]) == (seen.start_s, seen.end_s - 1)
+            assert PLACES[own["place"]] == seen.place and own["count"] == min(seen.count, 3) - 1
+        for heard in labels.heard:
+            own = told(facts, heard.name)
+            assert (own["first_heard"], own["last_heard"]) == (heard.start_s, heard.end_s - 1)
+            assert ("loud", "medium", "soft")[own["level"]] == heard.level
+        there = {one.name for one in (*labels.seen, *labels.heard)}
+        assert set(facts.present()) == there
+        assert all(list(told(facts, name).values()) == NOTHING for name in THINGS if name not in there)
+        assert np.isnan(facts.measures[:, 1:]).all(), "boxes are of single pictures"
+        assert (~np.isnan(facts.measures[:, 0])).sum() == len(labels.heard)
+
+
+def test_facts_of_a_second_are_what_is_seen_and_heard_in_it(tmp_path: Path) -> None:
+    plan = PoolPlan("train", 6, 0, 0.4)
+    pool = open_pool(plan, tmp_path)
+    boxed = silent = 0
+    for number in range(plan.clips):
+        scene = plan.scene(number)
+        for second in range(scene.seconds):
+            shown = sights(scene, second, pool.maps[number, second])
+            facts = facts_of_second(label(scene), second, shown)
+            for one in shown:
+                assert told(facts, one.name)["first_seen"] == 0
+                assert (told(facts, one.name)["first_heard"] == 0) == one.sounds
+                silent += not one.sounds
+                box = facts.measures[THINGS.index(one.name), 1:]
+                if sum(other.name == one.name for other in shown) == 1:
+                    boxed += 1
+                    assert np.allclose(box * 100, one.box, atol=1e-4)
+                else:
+                    assert np.isnan(box).all() and told(facts, one.name)["count"] > 0
+            hidden = [name for name in THINGS if name not in {one.name for one in shown}]
+            assert all(told(facts, name)["place"] == len(PLACES) for name in hidden)
+    assert boxed > 20 and silent > 5
+
+
+@torch.no_grad()
+def test_the_loss_of_a_guess_is_the_logarithm_of_the_choices_and_parts_add_up() -> None:
+    torch.manual_seed(0)
+    lookups = Lookups(16)
+    torch.nn.init.zeros_(lookups.head.weight)
+    torch.nn.init.zeros_(lookups.head.bias)
+    facts = Facts()
+    facts.see(THINGS[3], 2, 4, "left", 1)
+    facts.hear(THINGS[3], 0, 9, "soft", -12.0)
+    batch = {
+        "names": torch.tensor([[-1, 3, 5, -1], [3, -1, -1, -1]]),
+        "choices": torch.from_numpy(facts.choices)[None].repeat(2, 1, 1),
+        "measures": torch.from_numpy(facts.measures)[None].repeat(2, 1, 1),
+    }
+    totals = lookups.counts(**batch)
+    assert totals == {"names": 3, "measures": 2}
+    states = torch.randn(2, 4, 16)
+    whole = lookups(states, **batch, totals=totals)
+    guessed = sum(math.log(count + 1) for count in CHOICES.values())
+    off = 10.0 * (1.2 - 0.05)  # smooth L1 of a level of -12 dB told as 0, in units of 10 dB
+    assert float(whole["lookup_loss"]) == pytest.approx(guessed + off, rel=1e-5)
+    torch.nn.init.normal_(lookups.head.weight)
+    together = float(lookups(states, **batch, totals=totals)["lookup_loss"])
+    parts = [
+        float(
+            lookups(states[at : at + 1], **{k: v[at : at + 1] for k, v in batch.items()}, totals=totals)["lookup_loss"]
+        )
+        for at in (0, 1)
+    ]
+    assert sum(parts) == pytest.approx(together, rel=1e-5)
+    assert len(MEASURES) == batch["measures"].shape[-1]
+
+
+def test_rows_hold_names_of_their_own_and_the_facts_of_all_that_they_name(tiny_run: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    from crab_core.train.lookups import names_as_tokens
+    from crab_core.train.network import read_model
+    from crab_core.train.settings import Stage
+    from crab_core.train.texts import RowMaker
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_run / "model")
+    plan = PoolPlan("train", 4, 0, 0.0)
+    scenes = [plan.scene(number) for number in range(plan.clips)]
+    model, maps = read_model(tiny_run / "model"), np.zeros((4, 10, 56, 56), np.uint8)
+    names = names_as_tokens(tokenizer)
+
+    def maker(**settings: float) -> RowMaker:
+        stage = Stage("x", "language", 1, train=("llm",), samples=2, tasks={"avqa": 1.0}, **settings)  # type: ignore[arg-type]
+        return RowMaker(tokenizer, model, scenes, maps, stage)
+
+    def row_of(**settings: float) -> Row:
+        return maker(**settings)(1, None, np.random.default_rng(3))
+
+    features = Features(torch.zeros(4, 10, 6, 192), torch.zeros(4, 10, 2, 192))
+    seconds = np.array([scene.seconds for scene in scenes])
+    (plain,) = LanguageBatches(features, seconds, maker(), 0).pieces([0, 1, 2], [range(3)])
+    assert plain["lookups"] == {}
+    asking = maker(lookup_weight=1.0, lookups=9)
+    (asked,) = LanguageBatches(features, seconds, asking, 0, names=names).pieces([0, 1, 2], [range(3)])
+    lookups = asked["lookups"]
+    for ids, named in zip(asked["ids"], lookups["names"], strict=True):
+        for token, number in zip(ids.tolist(), named.tolist(), strict=True):
+            assert number == names.get(token, -1)
+            if number >= 0:
+                assert re.match(THINGS[number][:3], tokenizer.decode([token]).strip())
+        assert len(set(named[named >= 0].tolist())) >= 5, "most of nine names are single tokens"
+    row, bare = row_of(lookup_weight=1.0, lookups=9), row_of()
+    kept = len(bare.texts)
+    assert row.texts[:kept] == bare.texts and bare.facts is None and row.facts is not None
+    alone = row.texts[kept:]
+    assert 5 <= len(alone) <= 9 and all(len(one.prompt) == 1 and not one.target for one in alone)
+    named_alone = {THINGS[names[one.prompt[0]]] for one in alone}
+    assert {name for name in row.facts.present() if len(tokenizer.tokenize(f" {name}")) == 1} <= named_alone
+
+
+def test_a_run_learns_facts_and_leaves_no_head_in_the_model(tiny_config: Path, tmp_path: Path) -> None:
+    import yaml
+    from safetensors import safe_open
+
+    from crab_core.train.loop import run
+
+    document = yaml.safe_load(tiny_config.read_text())
+    (language,) = [one for one in document["stages"] if one["kind"] == "language"][:1]
+    document["stages"] = [{**language, "lookup_weight": 1.0, "lookup_layer": 1, "steps": 6, "save_every": 3}]
+    config = tmp_path / "lookups.yaml"
+    config.write_text(yaml.safe_dump(document))
+    folder = run(config, out=tmp_path / "run")
+    with safe_open(folder / "model.safetensors", "pt") as stored:
+        assert not [name for name in stored.keys() if "lookup" in name]  # noqa: SIM118  # no mapping
+    again = run(config, out=tmp_path / "again")
+    assert folder.joinpath("model.safetensors").read_bytes() == again.joinpath("model.safetensors").read_bytes()
+
+
+def test_new_layers_below_an_llm_change_nothing_until_they_learn(tiny_run: Path) -> None:
+    from crab_core.train.network import add_ilora, deepen, read_model
+
+    model = read_model(tiny_run / "words").eval()
+    deeper = deepen(model, 2).eval()
+    assert len(deeper.llm.model.layers) == len(model.llm.model.layers) + 2 == deeper.config.llm["num_hidden_layers"]
+    ids = torch.arange(2, 30)[None]
+    with torch.no_grad():
+        assert torch.allclose(deeper.llm(ids).logits, model.llm(ids).logits, atol=1e-6)
+    deeper.llm(ids, labels=ids).loss.backward()
+    lowest = deeper.llm.model.layers[0]
+    assert lowest.self_attn.o_proj.weight.grad.abs().sum() > 0 and lowest.mlp.down_proj.weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="I-LoRA"):
+        deepen(add_ilora(model, {"heads": 2, "rank": 2, "alpha": 4.0, "dropout": 0.0}), 1)
+
+
+def test_a_stage_deepens_the_llm_once_also_if_it_is_resumed(tiny_config: Path, tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    import yaml
+
+    from crab_core.train.loop import run
+
+    document = yaml.safe_load(tiny_config.read_text())
+    (language,) = [one for one in document["stages"] if one["kind"] == "language"][:1]
+    first = {**language, "until": None, "steps": 1}
+    second = {
+        **language,
+        "name": "deeper",
+        "deepen": 1,
+        "lookup_weight": 1.0,
+        "steps": 4,
+        "until": None,
+        "save_every": 2,
+    }
+    document["stages"] = [first, second]
+    config = tmp_path / "deeper.yaml"
+    config.write_text(yaml.safe_dump(document))
+    folder = run(config, out=tmp_path / "run")
+    assert json.loads(folder.joinpath("crab.json").read_text())["config"]["llm"]["num_hidden_layers"] == 2
+    whole = folder.joinpath("model.safetensors").read_bytes()
+    shutil.copytree(tmp_path / "run", tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "model")
+    steps = sorted((tmp_path / "cut").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    assert len(steps) == 1, "one checkpoint is kept, of the last step"
+    again = run(config, out=tmp_path / "cut")
+    assert again.joinpath("model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({"lookup_weight": 1, "lookup_layer": 99}, "lookup_layer must be at most", id="no such layer"),
+        pytest.param({"ilora": {"heads": 2}, "deepen": 1}, "an I-LoRA gets no new layers", id="below its own adapter"),
+    ],
+)
+def test_layers_that_cannot_be_are_told_before_anything_loads(
+    tiny_config: Path, settings: dict[str, object], message: str
+) -> None:
+    import json
+
+    from crab_core.config import load_config
+    from crab_core.errors import ConfigError
+    from crab_core.train.settings import TrainSettings
+
+    stages = load_config(TrainSettings, tiny_config, []).stages
+    at = next(number for number, stage in enumerate(stages) if stage.kind == "language")
+    with pytest.raises(ConfigError, match=message):
+        load_config(
+            TrainSettings, tiny_config, [f"stages.{at}.{key}={json.dumps(value)}" for key, value in settings.items()]
+        )
