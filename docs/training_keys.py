@@ -72,6 +72,12 @@ STAGE: Mapping[str, str] = {
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
     "answer_weight": "how often a token of an answer, of the sentence that decides it, or of a number, place or level "
     "in the text counts (files: the answer)",
+    "lookup_weight": "what the loss of facts at names counts beside that of texts; 0 teaches none "
+    "(`network`, `language`)",
+    "lookup_layer": "after how many of the LLM's layers the facts are read (`network`, `language`)",
+    "lookups": "names on their own behind the media of each row, first of what is there (`network`, `language`)",
+    "deepen": "so many new layers below those of the LLM, which pass on what they get until they learn, before the stage "
+    "begins (`network`, `language`, before the first `ilora`)",
     "ilora": "`heads`, `rank`, `alpha`, `dropout`, `per_head_dropout` of the adapter, added before the stage if there "
     "is none yet",
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",
