@@ -76,8 +76,10 @@ STAGE: Mapping[str, str] = {
     "(`network`, `language`)",
     "lookup_layer": "after how many of the LLM's layers the facts are read (`network`, `language`)",
     "lookups": "names on their own behind the media of each row, first of what is there (`network`, `language`)",
-    "deepen": "so many new layers below those of the LLM, which pass on what they get until they learn, before the stage "
-    "begins (`network`, `language`, before the first `ilora`)",
+    "change_weight": "what it costs that the first `lookup_layer` layers change a state: its squared change over its "
+    "squared length (`network`, `language`, with `lookup_weight`)",
+    "deepen": "so many new layers below those of the LLM before the stage begins, which pass on what they get until "
+    "they learn (`network`, `language`, before the first `ilora`)",
     "ilora": "`heads`, `rank`, `alpha`, `dropout`, `per_head_dropout` of the adapter, added before the stage if there "
     "is none yet",
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",

@@ -16,7 +16,7 @@ from crab_core.nn.crab import CrabModel
 from crab_core.train.dense import settle
 from crab_core.train.lookups import Lookups
 from crab_core.train.masks import mask_losses
-from crab_core.train.packing import IGNORED, Packed
+from crab_core.train.packing import IGNORED, PADDING, Packed
 from crab_core.train.shares import Batch, Totals, mean
 
 
@@ -24,7 +24,8 @@ class LanguageStage(nn.Module):
     """Learns packed texts behind the features of their clips; an answer's tokens count `answer_weight` times.
 
     `projected` features are the rows of frozen projectors already, with P or n rows a second of the LLM's width.
-    With a `lookup_weight` the states behind `lookup_layer` layers also learn the facts of what is named (`Lookups`).
+    With a `lookup_weight` the states behind `lookup_layer` layers also learn the facts of what is named (`Lookups`),
+    and with a `change_weight` those layers are held to change what they get little.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class LanguageStage(nn.Module):
         projected: bool = False,
         lookup_weight: float = 0.0,
         lookup_layer: int = 2,
+        change_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        self.lookup_weight, self.lookup_layer = lookup_weight, lookup_layer
+        self.lookup_weight, self.lookup_layer, self.change_weight = lookup_weight, lookup_layer, change_weight
         self.lookups = Lookups(model.config.vl.out_width) if lookup_weight else None
         self.model, self.answer_weight, self.mask_weight, self.projected = model, answer_weight, mask_weight, projected
 
@@ -56,7 +58,8 @@ class LanguageStage(nn.Module):
         weight = tokens + answers * (self.answer_weight - 1.0)
         named = self.lookups.counts(**batch["lookups"]) if self.lookups is not None else {}
         masks = len(batch["masks"].get("shot", ()))
-        return {"tokens": tokens, "answers": answers, "weight": weight, "masks": masks, **named}
+        positions = int(_filled(batch).sum()) if self.lookups is not None else 0
+        return {"tokens": tokens, "answers": answers, "weight": weight, "masks": masks, "positions": positions, **named}
 
     def forward(
         self,
@@ -108,6 +111,10 @@ class LanguageStage(nn.Module):
             of_names = self.lookups(read.hidden_states[self.lookup_layer], **lookups, totals=totals)
             loss = loss + self.lookup_weight * of_names["lookup_loss"]
             told |= {name: value.detach() for name, value in of_names.items()}
+            own, found = embeds, read.hidden_states[self.lookup_layer]
+            ratio = (found - own).square().sum(-1) / own.square().sum(-1).clamp_min(1e-9)  # (B, L)
+            change = mean(ratio[_filled(texts)], totals["positions"])
+            loss, told["change"] = loss + self.change_weight * change, change.detach()
         return {"loss": loss, **told}
 
     def rows(
@@ -123,3 +130,8 @@ class LanguageStage(nn.Module):
             return seen[in_sight], heard[in_earshot]
         video = self.model.vl_projector(self.model.tag_video(seen[in_sight], numbers[in_sight]))
         return video, self.model.al_projector(self.model.tag_audio(heard[in_earshot], numbers[in_earshot]))
+
+
+def _filled(texts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """(B, L) where a row has a token or a feature, and no padding."""
+    return (texts["ids"] != PADDING) | texts["video"] | texts["audio"]

@@ -227,6 +227,7 @@ class Training:
             projected=projected,
             lookup_weight=stage.lookup_weight,
             lookup_layer=stage.lookup_layer,
+            change_weight=stage.change_weight,
         )
         return learner, partial(batches.pieces, stills=stage.stills)
 

@@ -86,9 +86,10 @@ class Stage:
     a visual stage also teach each query which cell it reads. `until` ends a stage before its schedule of `steps`
     does. With a `lookup_weight` every name of a class in a text, and `lookups` names on their own, must hold what is
     true of it when `lookup_layer` layers have read it. `deepen` puts so many new layers below the LLM's own before the
-    stage begins. With `stills` a step has that many rows about single pictures
-    beside `batch` rows about whole clips, else the tasks' weights say which of the rows are. `accumulate` is in how
-    many pieces a batch is computed. From files, `group_lengths` puts rows of about the same length into one batch.
+    stage begins; `change_weight` is what the relative change of a state by the first `lookup_layer` layers costs. With
+    `stills` a step has that many rows about single pictures beside `batch` rows about whole clips, else the tasks'
+    weights say which of the rows are. `accumulate` is in how many pieces a batch is computed. From files,
+    `group_lengths` puts rows of about the same length into one batch.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Stage:
     lookup_weight: float = 0.0
     lookup_layer: int = 2
     lookups: int = 12
+    change_weight: float = 0.0
     deepen: int = 0
     ilora: Mapping[str, Any] | None = None
     places: bool = False
@@ -154,7 +156,7 @@ class Stage:
         for name in ("steps", "batch", "samples", "save_every", "accumulate", "lookup_layer"):
             if getattr(self, name) < 1:
                 yield f"{name}: must be at least 1, got {getattr(self, name)}"
-        for name in ("warmup", "weight_decay", "stills", "lookup_weight", "lookups", "deepen"):
+        for name in ("warmup", "weight_decay", "stills", "lookup_weight", "lookups", "change_weight", "deepen"):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name}: must be 0 or more, got {getattr(self, name)}"
         if self.accumulate > self.batch:

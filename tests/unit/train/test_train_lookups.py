@@ -13,7 +13,7 @@ import torch
 from crab_core.train.batches import LanguageBatches
 from crab_core.train.features import Features
 from crab_core.train.lookups import CHOICES, MEASURES, PLACES, Facts, Lookups, facts_of_clip, facts_of_second
-from crab_core.train.packing import Row
+from crab_core.train.packing import Row, Text
 from crab_core.train.pool import PoolPlan, open_pool
 from crab_core.train.targets import THINGS
 from crab_core.world.labels import label
@@ -178,6 +178,44 @@ def test_new_layers_below_an_llm_change_nothing_until_they_learn(tiny_run: Path)
     assert lowest.self_attn.o_proj.weight.grad.abs().sum() > 0 and lowest.mlp.down_proj.weight.grad.abs().sum() > 0
     with pytest.raises(ValueError, match="I-LoRA"):
         deepen(add_ilora(model, {"heads": 2, "rank": 2, "alpha": 4.0, "dropout": 0.0}), 1)
+
+
+def test_new_layers_pay_for_what_they_change(tiny_run: Path) -> None:
+    from crab_core.train.language import LanguageStage
+    from crab_core.train.network import deepen, read_model
+    from crab_core.train.packing import pack
+
+    model = deepen(read_model(tiny_run / "words"), 1)
+    stage = LanguageStage(model, projected=True, lookup_weight=1.0, lookup_layer=1, change_weight=2.0).eval()
+    packed = pack([Row((5, 6), (Text((7,), (8, 9)),)), Row((5,), (Text((7,), (8,)),))])
+    width = model.config.vl.out_width
+    facts = Facts()
+    batch = {
+        "seen": torch.zeros(2, 10, 6, width),
+        "heard": torch.zeros(2, 10, 2, width),
+        "in_sight": torch.zeros(2, 10, dtype=torch.bool),
+        "in_earshot": torch.zeros(2, 10, dtype=torch.bool),
+        "numbers": torch.zeros(2, 10, dtype=torch.long),
+        "masks": {},
+        "lookups": {
+            "names": torch.where(packed.ids == 7, 3, -1),
+            "choices": torch.from_numpy(facts.choices)[None].repeat(2, 1, 1),
+            "measures": torch.from_numpy(facts.measures)[None].repeat(2, 1, 1),
+        },
+        **packed.to_dict(),
+    }
+    totals = stage.counts(batch)
+    assert totals["positions"] == 5 + 3, "padding does not count"
+    with torch.no_grad():
+        before = stage(**batch, totals=totals)
+        assert float(before["change"]) == 0.0
+        model.llm.model.layers[0].mlp.down_proj.weight.normal_()
+        after = stage(**batch, totals=totals)
+        free = LanguageStage(model, projected=True, lookup_weight=1.0, lookup_layer=1).eval()
+        free.lookups.load_state_dict(stage.lookups.state_dict())
+        unpaid = free(**batch, totals=totals)
+    assert float(after["change"]) > 0.1
+    assert float(after["loss"] - unpaid["loss"]) == pytest.approx(2.0 * float(after["change"]), rel=1e-4)
 
 
 def test_a_stage_deepens_the_llm_once_also_if_it_is_resumed(tiny_config: Path, tmp_path: Path) -> None:
