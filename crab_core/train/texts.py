@@ -35,8 +35,8 @@ LAST_OF_PREFIX = "<audio_end>"
 TOLD_IN_NUMBERS = ("ave", "arig", "ssl")
 WITHHELD = 0.03  # of the visits are without pictures, as many without sound
 READ_MORE = 2  # as many questions as about a clip's media, since they are short
-# what texts tell of a name beside numbers: its place and its level, by their first words
-VALUES = (*COLUMNS, "both", *(words.partition(" ")[0] for words in LEVELS.values()))
+# what texts tell of a name beside numbers: its place, from the preposition on, and its level, by their first words
+VALUES = ("in", "on", "off", *COLUMNS, "both", *(words.partition(" ")[0] for words in LEVELS.values()))
 FURTHEST = 80  # positions that a name on its own is behind its media, about as far as names in texts are
 CONTENT = "content"  # stands for the message while the chat template is put around it, once instead of for every text
 
