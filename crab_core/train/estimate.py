@@ -24,7 +24,7 @@ from crab_core.nn.stored import without_weights
 from crab_core.train.file_data import read_lessons
 from crab_core.train.learners import taught_by
 from crab_core.train.lesson_index import LessonIndex
-from crab_core.train.network import only_train
+from crab_core.train.network import deeper_config, only_train
 from crab_core.train.settings import FileData, Stage, TrainSettings
 from crab_core.train.start import LEARN, no_network
 from crab_core.weights.folder import read_header
@@ -53,6 +53,9 @@ def plans(settings: TrainSettings) -> list[Plan]:
     model, lessons = _network(settings), None
     found = []
     for stage in settings.stages:
+        if stage.deepen and isinstance(model, CrabModel):
+            with without_weights():
+                model = CrabModel(deeper_config(model.config, stage.deepen))
         if stage.ilora is not None and model.config.ilora is None:
             with torch.device("meta"):
                 model.add_ilora(ILoraConfig(**stage.ilora))
@@ -97,7 +100,7 @@ def _media_tokens(model: CrabModel | PlusModel) -> float:
 def _tokens_of_row(model: CrabModel | PlusModel, stage: Stage, lessons: LessonIndex | None) -> float:
     media = _media_tokens(model)
     if lessons is None:
-        return media + stage.samples * WORLD_TOKENS
+        return media + stage.samples * WORLD_TOKENS + (stage.lookups if stage.lookup_weight else 0)
     return media + (lessons.letters_in_all / LETTERS_A_TOKEN + lessons.texts * PROMPT_TOKENS) / len(lessons)
 
 

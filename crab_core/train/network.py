@@ -76,8 +76,7 @@ def deepen(model: CrabModel, count: int) -> CrabModel:
     """
     if model.config.ilora is not None:
         raise ValueError("an LLM with an I-LoRA gets no new layers")
-    llm = {**model.config.llm, "num_hidden_layers": len(model.llm.model.layers) + count}
-    deeper = CrabModel(replace(model.config, llm=llm))
+    deeper = CrabModel(deeper_config(model.config, count))
     before, after = model.state_dict(), deeper.state_dict()
     moved = {_higher(name, count): tensor for name, tensor in before.items()}
     deeper.load_state_dict({**after, **moved})
@@ -87,6 +86,11 @@ def deepen(model: CrabModel, count: int) -> CrabModel:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
     return deeper
+
+
+def deeper_config(config: CrabConfig, count: int) -> CrabConfig:
+    """The config with `count` more layers in its LLM."""
+    return replace(config, llm={**config.llm, "num_hidden_layers": config.llm["num_hidden_layers"] + count})
 
 
 def _higher(name: str, count: int) -> str:

@@ -252,6 +252,20 @@ def test_a_stage_deepens_the_llm_once_also_if_it_is_resumed(tiny_config: Path, t
     assert again.joinpath("model.safetensors").read_bytes() == whole
 
 
+def test_the_plan_counts_new_layers_in_their_stage_and_behind_it(tiny_config: Path) -> None:
+    from crab_core.config import load_config
+    from crab_core.train.estimate import plans
+    from crab_core.train.settings import TrainSettings
+
+    before = plans(load_config(TrainSettings, tiny_config, []))
+    after = plans(load_config(TrainSettings, tiny_config, ["stages.2.deepen=2"]))
+    a_layer = 4 * 16**2 + 3 * 16 * 24 + 2 * 16
+    assert after[2].learning == before[2].learning + 2 * a_layer
+    a_head = after[4].learning - before[4].learning - 2 * a_layer
+    assert a_head > 0, "the adapter is on the new layers, too"
+    assert [one.learning for one in after[:2]] == [one.learning for one in before[:2]]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
