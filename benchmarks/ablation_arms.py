@@ -89,6 +89,9 @@ class Size:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+LAYERS = 4  # as mini had when the ablation was registered
+
+
 def _network(**llm: int) -> dict[str, Any]:
     """The numbers of mini without its adapter and masks, and with these of its LLM in place of its own."""
     config = json.loads((MINI / "crab.json").read_text(encoding="utf-8"))["config"]
@@ -98,7 +101,7 @@ def _network(**llm: int) -> dict[str, Any]:
 
 
 FULL = Size(
-    network=_network(),
+    network=_network(num_hidden_layers=LAYERS),
     clips=4000,
     steps={CAPTIONS: 600, "arm": 300},
     batch={CAPTIONS: 8, "arm": 6},
