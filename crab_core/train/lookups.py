@@ -40,7 +40,7 @@ CHOICES: Mapping[str, int] = {
     "last_heard": SECONDS,
     "level": len(LEVELS),
 }
-SIGHT, HEARING = slice(0, 4), slice(4, 7)  # which of the choices are of each sense
+SIGHT, HEARING = slice(0, 4), slice(4, 7)  # which of the choices are of each sense; their first tells if it is there
 MEASURES = ("level", "x0", "y0", "x1", "y1")  # units of 10 dB, and shares of the picture
 MEASURE_WEIGHT = 10.0
 
@@ -57,7 +57,7 @@ class Facts:
 
     def present(self) -> list[str]:
         """The names of what is seen or heard."""
-        there = (self.choices[:, [0, 4]] < SECONDS).any(1)
+        there = (self.choices[:, [SIGHT.start, HEARING.start]] < SECONDS).any(1)
         return [THINGS[at] for at in np.flatnonzero(there)]
 
     def see(self, name: str, first_s: int, last_s: int, place: str, count: int) -> None:

@@ -12,8 +12,9 @@ import torch
 
 from crab_core.nn.crab import CrabModel
 from crab_core.train.features import Features
+from crab_core.train.lookups import names_as_tokens
 from crab_core.train.targets import THINGS, DenseTargets
-from crab_core.world.classes import SILENT, SOUNDING
+from crab_core.world.classes import SOUNDING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -38,12 +39,14 @@ def class_directions(
     cells = torch.from_numpy(targets.cells[:count]).flatten(0, 1)  # (n*T, Q)
     audible = torch.from_numpy(targets.heard[:count]).flatten(0, 1)  # (n*T, C)
     found: dict[int, torch.Tensor] = {}
-    for number, name in enumerate(THINGS):
+    tokens = names_as_tokens(tokenizer)
+    for number in range(len(THINGS)):
         sight = _direction(seen.flatten(0, 1), (cells == number + 1).flatten())
         hearing = _direction(heard, audible[:, number]) if number < len(SOUNDING) else None
         both = [one for one in (sight, hearing) if one is not None]
         if both:
-            found |= dict.fromkeys(_tokens(name, tokenizer), torch.stack(both).sum(0))
+            direction = torch.stack(both).sum(0)
+            found |= {token: direction for token, named in tokens.items() if named == number}
     return found
 
 
@@ -53,10 +56,3 @@ def _direction(rows: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor | None:
         return None
     difference = rows[chosen].mean(0) - rows[~chosen].mean(0)
     return difference / difference.norm()
-
-
-def _tokens(name: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """The single tokens that mean the class: ` dog`, `dog`, ` dogs`."""
-    plural = next(one.plural for one in (*SOUNDING, *SILENT) if one.name == name)
-    spelt = [tokenizer.encode(blank + word, add_special_tokens=False) for blank in (" ", "") for word in (name, plural)]
-    return [ids[0] for ids in spelt if len(ids) == 1]

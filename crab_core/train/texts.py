@@ -92,7 +92,8 @@ class RowMaker:
         prefix = (
             self.prefix_of(texts[0][0], scene.seconds if sees else 0, scene.seconds if hears else 0) if texts else ()
         )
-        return self._named(Row(prefix, tuple(text for _, text in texts), sees, hears), facts_of_clip(labels), rng)
+        row = Row(prefix, tuple(text for _, text in texts), sees, hears)
+        return self._named(row, facts_of_clip(labels), rng) if self.stage.lookup_weight else row
 
     def _reading(self, clip: int, rng: np.random.Generator) -> Row:
         """A row without media: the facts of the clip in words, and questions that are answered from them at once."""
@@ -111,12 +112,14 @@ class RowMaker:
         texts = [self._split(sample) for sample in self._choose(made, rng)]
         prefix = self.prefix_of(texts[0][0], 1, 1) if texts else ()
         row = Row(prefix, tuple(text for _, text in texts), second=second)
+        if not self.stage.lookup_weight:
+            return row
         shown = sights(scene, second, self.maps[clip, second])
         return self._named(row, facts_of_second(label(scene), second, shown), rng)
 
     def _named(self, row: Row, facts: Facts, rng: np.random.Generator) -> Row:
-        """The row with its facts, if they are taught, and with some names on their own: first of what is there."""
-        if not self.stage.lookup_weight or not row.texts:
+        """The row with its facts and with some names on their own: first of what is there."""
+        if not row.texts:
             return row
         there = facts.present()
         absent = [name for name in THINGS if name not in there]
