@@ -8,7 +8,7 @@ Letters: N frames or seconds of a batch, B clips, S frame side, T seconds, P pat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,8 +105,8 @@ class LanguageBatches:
     """Random clips with texts made by `row(clip, still, rng)` behind their cached features.
 
     `stills` are the features of seconds on their own, where those differ from a second's in its clip. `masks` makes
-    what a mask decoder learns from of the rows, their clips and the batch's length. `names` are the token ids that
-    name a class, if their facts are learnt.
+    what a mask decoder learns from of the rows, their clips and the batch's length. `names` (V,) is the class
+    that each token id names, -1 for none, if their facts are learnt.
     """
 
     features: Features
@@ -115,7 +115,7 @@ class LanguageBatches:
     seed: int
     stills: Features | None = None
     masks: MaskMaker | None = None
-    names: Mapping[int, int] = field(default_factory=dict)
+    names: torch.Tensor | None = None
 
     def pieces(self, items: Sequence[int], shares: Sequence[Share], stills: int = 0) -> list[Batch]:
         """The batches of one step: of the items, and if wanted of so many rows about single pictures beside them.
@@ -165,20 +165,17 @@ class LanguageBatches:
             "in_earshot": present & torch.tensor([[one.hears] for one in rows]),
             "numbers": numbers,
             "masks": self.masks(rows, clips, packed.ids.shape[1]) if self.masks is not None else {},
-            "lookups": self._lookups(rows, packed.ids) if self.names else {},
+            "lookups": self._lookups(rows, self.names[packed.ids]) if self.names is not None else {},
             **packed.to_dict(),
         }
 
-    def _lookups(self, rows: Sequence[Row], ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What `Lookups` learns from: the classes named at each position, -1 for none, and the facts of each row."""
-        classes = torch.full((int(ids.max()) + 1,), -1)
-        for token, number in self.names.items():
-            if token < len(classes):
-                classes[token] = number
+    @staticmethod
+    def _lookups(rows: Sequence[Row], named: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What `Lookups` learns from: the classes named (B, L), where a row has facts, and these facts."""
         told = [one.facts or Facts() for one in rows]
         without = torch.tensor([one.facts is None for one in rows])
         return {
-            "names": classes[ids].masked_fill(without[:, None], -1),
+            "names": named.masked_fill(without[:, None], -1),
             "choices": torch.from_numpy(np.stack([one.choices for one in told])),
             "measures": torch.from_numpy(np.stack([one.measures for one in told])),
         }

@@ -108,11 +108,11 @@ class LanguageStage(nn.Module):
             loss = loss + self.mask_weight * of_masks["mask_loss"]
             told |= {name: value.detach() for name, value in of_masks.items()}
         if self.lookups is not None:
-            of_names = self.lookups(read.hidden_states[self.lookup_layer], **lookups, totals=totals)
+            states = read.hidden_states[self.lookup_layer]
+            of_names = self.lookups(states, **lookups, totals=totals)
             loss = loss + self.lookup_weight * of_names["lookup_loss"]
             told |= {name: value.detach() for name, value in of_names.items()}
-            own, found = embeds, read.hidden_states[self.lookup_layer]
-            ratio = (found - own).square().sum(-1) / own.square().sum(-1).clamp_min(1e-9)  # (B, L)
+            ratio = (states - embeds).square().sum(-1) / embeds.square().sum(-1).clamp_min(1e-9)  # (B, L)
             change = mean(ratio[_filled(texts)], totals["positions"])
             loss, told["change"] = loss + self.change_weight * change, change.detach()
         return {"loss": loss, **told}

@@ -23,12 +23,14 @@ from crab_core.train.targets import LEVEL_UNIT_DB, THINGS
 from crab_core.world.classes import SILENT, SOUNDING
 from crab_core.world.labels import SceneLabels
 from crab_core.world.moments import COORDINATES, Sight
+from crab_core.world.narration import LEVELS as WORDS_OF_LEVELS
+from crab_core.world.spec import COLUMNS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PLACES = ("left", "middle", "right", "several")
-LEVELS = ("loud", "medium", "soft")
+PLACES = (*COLUMNS, "several")
+LEVELS = tuple(WORDS_OF_LEVELS)
 MOST = 3  # of one class in a picture; more count as so many
 # each fact and how many values it has beside "not at all", which is the last one
 CHOICES: Mapping[str, int] = {
@@ -107,6 +109,12 @@ def names_as_tokens(tokenizer: PreTrainedTokenizerFast) -> Mapping[int, int]:
                 if len(ids) == 1:
                     found[ids[0]] = number
     return found
+
+
+def named_by_token(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """(V,) the number of the class that each token id names, -1 for none."""
+    names = names_as_tokens(tokenizer)
+    return torch.tensor([names.get(token, -1) for token in range(len(tokenizer))])
 
 
 class Lookups(nn.Module):

@@ -196,7 +196,7 @@ class Training:
         from crab_core.train.batches import LanguageBatches, audio_batches, visual_batches
         from crab_core.train.dense import AudioStage, VisualStage
         from crab_core.train.language import LanguageStage
-        from crab_core.train.lookups import names_as_tokens
+        from crab_core.train.lookups import named_by_token
         from crab_core.train.masks import mask_batch
         from crab_core.train.texts import RowMaker
 
@@ -218,7 +218,7 @@ class Training:
         if "masks" in stage.train:
             media = model.config.media
             masks = partial(mask_batch, pool=self.pool, mean=media.mean, std=media.std)
-        names = names_as_tokens(self.tokenizer) if stage.lookup_weight else {}
+        names = named_by_token(self.tokenizer) if stage.lookup_weight else None
         batches = LanguageBatches(features, self.targets.seconds, rows, seed, stills, masks, names)
         learner = LanguageStage(
             model,

@@ -81,8 +81,8 @@ def deepen(model: CrabModel, count: int) -> CrabModel:
     moved = {_higher(name, count): tensor for name, tensor in before.items()}
     deeper.load_state_dict({**after, **moved})
     with torch.no_grad():
+        match_alike(deeper, count)
         for layer in deeper.llm.model.layers[:count]:
-            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
     return deeper
@@ -110,10 +110,13 @@ def soften(model: CrabModel) -> None:
             projector.mlp[-1].bias.mul_(ROW_SCALE)
 
 
-def match_alike(model: CrabModel) -> None:
-    """Lets every new attention head begin with its keys equal to its queries: tokens attend to what they are like."""
+def match_alike(model: CrabModel, count: int | None = None) -> None:
+    """Lets every new attention head begin with its keys equal to its queries: tokens attend to what they are like.
+
+    New are the lowest `count` layers, all if it is None.
+    """
     with torch.no_grad():
-        for layer in model.llm.model.layers:
+        for layer in model.llm.model.layers[:count]:
             layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
 
 

@@ -106,7 +106,7 @@ def test_the_loss_of_a_guess_is_the_logarithm_of_the_choices_and_parts_add_up() 
 def test_rows_hold_names_of_their_own_and_the_facts_of_all_that_they_name(tiny_run: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
-    from crab_core.train.lookups import names_as_tokens
+    from crab_core.train.lookups import named_by_token, names_as_tokens
     from crab_core.train.network import read_model
     from crab_core.train.settings import Stage
     from crab_core.train.texts import RowMaker
@@ -129,7 +129,9 @@ def test_rows_hold_names_of_their_own_and_the_facts_of_all_that_they_name(tiny_r
     (plain,) = LanguageBatches(features, seconds, maker(), 0).pieces([0, 1, 2], [range(3)])
     assert plain["lookups"] == {}
     asking = maker(lookup_weight=1.0, lookups=9)
-    (asked,) = LanguageBatches(features, seconds, asking, 0, names=names).pieces([0, 1, 2], [range(3)])
+    (asked,) = LanguageBatches(features, seconds, asking, 0, names=named_by_token(tokenizer)).pieces(
+        [0, 1, 2], [range(3)]
+    )
     lookups = asked["lookups"]
     for ids, named in zip(asked["ids"], lookups["names"], strict=True):
         for token, number in zip(ids.tolist(), named.tolist(), strict=True):
