@@ -52,9 +52,9 @@ FILES: Mapping[str, str] = {
 }
 STAGE: Mapping[str, str] = {
     "name": "also the folder in which the model lies after the stage",
-    "kind": "`visual`, `audio` or `language`; see above",
+    "kind": "`visual`, `audio`, `masks` or `language`; see above",
     "steps": "length of the schedule: the rate falls to 0 along half a cosine",
-    "batch": "frames, seconds of sound, or clips, by kind",
+    "batch": "frames, seconds of sound, pictures, or clips, by kind",
     "rate": "highest learning rate",
     "optimizer": "`adamw`, or `muon` for the matrices of the LLM and its adapter and AdamW for the rest; "
     "`adamw8bit` and `paged-adamw8bit` of bitsandbytes (`model`)",
@@ -70,6 +70,8 @@ STAGE: Mapping[str, str] = {
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
     "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",
+    "sketch_weight": "what it counts that the states of mask tokens tell a sketch of the mask; 0 teaches none "
+    "(`network`, `language`)",
     "answer_weight": "how often a token of an answer, of the sentence that decides it, or of a number, place or level "
     "in the text counts (files: the answer)",
     "lookup_weight": "what the loss of facts at names counts beside that of texts; 0 teaches none "

@@ -73,9 +73,14 @@ class Capability(nn.Module):
             llm.set_input_embeddings(before[0])
             llm.set_output_embeddings(before[1])
 
-    def draw(self, states: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The logits (B, K, H, W) of mask tokens' states (B, T, W) and one feature map (B, P, D) a level."""
-        return self.mask_decoder(states, features, self.kind)
+    def draw(
+        self, states: torch.Tensor, features: Sequence[torch.Tensor], pictures: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The logits (B, K, H, W) of mask tokens' states (B, T, W) and one feature map (R, P, D) a level.
+
+        `pictures` (B,) says which of the R each mask is of; None is one picture for each.
+        """
+        return self.mask_decoder(states, features, self.kind, pictures)
 
 
 def mask_states(hidden: torch.Tensor, predicts: torch.Tensor, tokens: int) -> torch.Tensor:

@@ -107,23 +107,31 @@ class MaskDecoder(nn.Module):
         self.binary = nn.Conv2d(narrow, 1, 1, bias=False)
         self.semantic = nn.Conv2d(narrow, config.classes, 1, bias=False)
 
-    def forward(self, states: torch.Tensor, features: Sequence[torch.Tensor], kind: Kind = "binary") -> torch.Tensor:
-        """States (B, T, W) and one feature map (B, P, D) a level -> logits (B, K, out_px, out_px) in float32.
+    def forward(
+        self,
+        states: torch.Tensor,
+        features: Sequence[torch.Tensor],
+        kind: Kind = "binary",
+        pictures: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """States (B, T, W) and one feature map (R, P, D) a level -> logits (B, K, out_px, out_px) in float32.
 
+        `pictures` (B,) says which of the R feature maps each row is about; without it there are as many as rows.
         Without gradients, float32 is computed in double precision: the published weights lose 2e-5 of the logits to
         rounding, and one mask an answer is cheap.
         """
         if states.dtype == torch.float32 and not torch.is_grad_enabled():
             precise = {name: tensor.double() for name, tensor in self.state_dict().items()}
-            given = (states.double(), [feature.double() for feature in features], kind)
+            given = (states.double(), [feature.double() for feature in features], kind, pictures)
             return functional_call(self, precise, given)
         prompts = self.embed(states).unflatten(1, (LEVELS, -1)).mean(2)  # (B, LEVELS, C)
         logits: torch.Tensor | None = None
         sizes = []
         for level in range(LEVELS):
-            logits = self._level(
-                level, prompts[:, level : level + 1], self.neck(_square(features[level])), logits, kind
-            )
+            picture = self.neck(_square(features[level]))
+            if pictures is not None:
+                picture = picture[pictures]
+            logits = self._level(level, prompts[:, level : level + 1], picture, logits, kind)
             sizes.append(_resized(logits.float(), self.config.middle_px))
         return _resized(torch.stack(sizes).mean(0), self.config.out_px)
 

@@ -17,13 +17,19 @@ import torch
 from crab_core.errors import UsageError
 from crab_core.train.features import Features, pictures
 from crab_core.train.lookups import Facts
+from crab_core.train.masks import Meant, drawing_batch
 from crab_core.train.packing import Row, pack
 from crab_core.train.pool import Pool
 from crab_core.train.shares import Batch, MakeBatches, Share
+from crab_core.train.sketches import SIDE, rough_sketches
 from crab_core.train.targets import DenseTargets, box_targets, patch_targets
+from crab_core.world.moments import moment_samples, pick_second
+from crab_core.world.spec import Scene
 
 MaskMaker = Callable[[Sequence[Row], Any, int], dict[str, torch.Tensor]]
 GAIN_RANGE, TINT_RANGE = 0.3, 0.12  # of the frame's contrast and of full white, each way
+MOVED, BLURRED = 0.7, 0.4  # shares of the sketches that a mask decoder learns from
+DRAWN = ("ms3", "ref-avs")  # of the tasks with masks; the one of s4 is among those of ms3
 MOST_DRAWS = 50  # clips that are looked at for one row
 SOUND_GAIN = 0.1  # half width of the random gain in units of the filter bank, about 6 dB
 UNITS_PER_LEVEL = 0.1756  # ln(10) / (2 * 6.55582): what 10 dB are in units of the filter bank
@@ -63,6 +69,35 @@ def visual_batches(
             "boxes": torch.from_numpy(boxes),
         }
         return [_at(whole, share) for share in shares]
+
+    return make
+
+
+def drawing_batches(
+    pool: Pool, scenes: Sequence[Scene], seed: int, mean: Sequence[float], std: Sequence[float]
+) -> MakeBatches:
+    """Random pictures with every mask that can be asked of them, each with a sketch that is now and then off.
+
+    A sketch may be of the mask moved by up to half a cell, and blurred, as a language model may tell it.
+    """
+    furthest = pool.maps.shape[-1] // SIDE // 2
+
+    def make(items: Sequence[int], shares: Sequence[Share]) -> list[Batch]:
+        rng = np.random.default_rng([seed, items[0], 4])
+        meant: list[Meant] = []
+        moved, blurred = [], []
+        for clip in rng.integers(0, len(scenes), len(items)):
+            second = pick_second(scenes[clip], rng)
+            made = moment_samples(scenes[clip], second, pool.maps[clip, second], rng, tasks=DRAWN)
+            meant.append((int(clip), second, [one.figures for one in made]))
+            moved.append(rng.integers(-furthest, furthest + 1, (len(made), 2)) * (rng.random((len(made), 1)) < MOVED))
+            blurred.append(rng.random(len(made)) < BLURRED)
+        batches: list[Batch] = []
+        for share in shares:
+            batch = drawing_batch([meant[at] for at in share], pool, mean, std)
+            off, unclear = (np.concatenate([kind[at] for at in share]) for kind in (moved, blurred))
+            batches.append({**batch, "rough": rough_sketches(batch["truth"], off, unclear)})
+        return batches
 
     return make
 

@@ -18,6 +18,7 @@ from crab_core.train.lookups import Lookups
 from crab_core.train.masks import mask_losses
 from crab_core.train.packing import IGNORED, PADDING, Packed
 from crab_core.train.shares import Batch, Totals, mean
+from crab_core.train.sketches import SketchReader
 
 
 class LanguageStage(nn.Module):
@@ -25,7 +26,8 @@ class LanguageStage(nn.Module):
 
     `projected` features are the rows of frozen projectors already, with P or n rows a second of the LLM's width.
     With a `lookup_weight` the states behind `lookup_layer` layers also learn the facts of what is named (`Lookups`),
-    and with a `change_weight` those layers are held to change what they get little.
+    and with a `change_weight` those layers are held to change what they get little. With a `sketch_weight` the states
+    of mask tokens also learn to tell a sketch of the mask (`SketchReader`), which a decoder need not learn to draw.
     """
 
     def __init__(
@@ -38,10 +40,14 @@ class LanguageStage(nn.Module):
         lookup_weight: float = 0.0,
         lookup_layer: int = 2,
         change_weight: float = 0.0,
+        sketch_weight: float = 0.0,
+        draws: bool = True,
     ) -> None:
         super().__init__()
         self.lookup_weight, self.lookup_layer, self.change_weight = lookup_weight, lookup_layer, change_weight
         self.lookups = Lookups(model.config.vl.out_width) if lookup_weight else None
+        self.sketch_weight, self.draws = sketch_weight, draws
+        self.sketches = SketchReader(model.config.vl.out_width) if sketch_weight else None
         self.model, self.answer_weight, self.mask_weight, self.projected = model, answer_weight, mask_weight, projected
 
     def train(self, mode: bool = True) -> LanguageStage:
@@ -103,10 +109,14 @@ class LanguageStage(nn.Module):
         told = {"token_accuracy": mean(right, totals["tokens"])}
         if totals["answers"]:
             told["answer_accuracy"] = mean(right[of_answer], totals["answers"])
-        if totals["masks"]:
+        if totals["masks"] and self.draws:
             of_masks = mask_losses(self.model, hidden, masks, totals["masks"])
             loss = loss + self.mask_weight * of_masks["mask_loss"]
             told |= {name: value.detach() for name, value in of_masks.items()}
+        if totals["masks"] and self.sketches is not None:
+            sketched = self.sketches(hidden, masks, totals["masks"])
+            loss = loss + self.sketch_weight * sketched["sketch_loss"]
+            told |= {name: value.detach() for name, value in sketched.items()}
         if self.lookups is not None:
             states = read.hidden_states[self.lookup_layer]
             of_names = self.lookups(states, **lookups, totals=totals)

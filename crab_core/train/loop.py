@@ -119,6 +119,7 @@ class Training:
 
     def train(self, model: CrabModel, stage: Stage) -> None:
         """One stage, from its last checkpoint if there is one, and its model folder."""
+        from crab_core.train.masks import AVS
         from crab_core.train.network import add_ilora, deepen, only_train, write_model
 
         torch.manual_seed(self.settings.seed)
@@ -153,6 +154,8 @@ class Training:
             trackers=self.trackers,
         )
         curve = loop.run(resume=self.resume)
+        if stage.sketch_weight and "masks" not in stage.train:
+            loop.work.module.sketches.hand_over(model.capabilities[AVS].mask_decoder)
         if stage.match_heads and stage.kind == "language":
             self.match(model, stage)
         if self.group.is_first:
@@ -193,20 +196,22 @@ class Training:
 
     def task_of(self, model: CrabModel, stage: Stage) -> tuple[Any, MakeBatches]:
         """The module that learns in a stage and what makes its batches."""
-        from crab_core.train.batches import LanguageBatches, audio_batches, visual_batches
+        from crab_core.train.batches import LanguageBatches, audio_batches, drawing_batches, visual_batches
         from crab_core.train.dense import AudioStage, VisualStage
         from crab_core.train.language import LanguageStage
         from crab_core.train.lookups import named_by_token
         from crab_core.train.masks import mask_batch
+        from crab_core.train.sketches import MaskStage
         from crab_core.train.texts import RowMaker
 
-        seed = self.settings.seed
+        seed, media = self.settings.seed, model.config.media
         if stage.kind == "visual":
-            media = model.config.media
             make = visual_batches(self.pool, self.targets, seed, media.mean, media.std)
             return VisualStage(model, len(THINGS), places=stage.places), make
         if stage.kind == "audio":
             return AudioStage(model, len(SOUNDING)), audio_batches(self.pool, self.targets, seed)
+        if stage.kind == "masks":
+            return MaskStage(model), drawing_batches(self.pool, self.scenes, seed, media.mean, media.std)
         features, stills = self.features(model), None
         rows = RowMaker(self.tokenizer, model, self.scenes, self.pool.maps, stage)
         projected = not {"vl_projector", "al_projector", "tags"} & set(stage.train)
@@ -215,8 +220,8 @@ class Training:
                 stills = self.rows(model, features, still=True)
             features = self.rows(model, features)
         masks = None
-        if "masks" in stage.train:
-            media = model.config.media
+        draws = "masks" in stage.train
+        if draws or stage.sketch_weight:
             masks = partial(mask_batch, pool=self.pool, mean=media.mean, std=media.std)
         names = named_by_token(self.tokenizer) if stage.lookup_weight else None
         batches = LanguageBatches(features, self.targets.seconds, rows, seed, stills, masks, names)
@@ -228,6 +233,8 @@ class Training:
             lookup_weight=stage.lookup_weight,
             lookup_layer=stage.lookup_layer,
             change_weight=stage.change_weight,
+            sketch_weight=stage.sketch_weight,
+            draws=draws,
         )
         return learner, partial(batches.pieces, stills=stage.stills)
 

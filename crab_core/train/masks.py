@@ -20,6 +20,7 @@ from crab_core.train.packing import Row, mask_positions
 from crab_core.train.pool import Pool
 
 AVS = "avs"
+Meant = tuple[int, int, Sequence[Sequence[int]]]  # a clip, its second, and the drawings that each mask means
 
 
 def mask_batch(
@@ -30,26 +31,34 @@ def mask_batch(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> dict[str, torch.Tensor]:
-    """`shots` (R, 3, S, S), and for each mask its row's `shot` (K,), its states' places `at` (K, t) among B L and its
-    `truth` (K, 1, M, M) of 0 and 1; empty if no text of the batch tells a mask.
+    """What `drawing_batch` gives for the masks that the rows' texts tell, and for each its states' places `at` (K, t)
+    among B L; empty if no text of the batch tells a mask.
     """
-    frames: list[npt.NDArray[np.uint8]] = []
-    shots, places, truths = [], [], []
+    meant: list[Meant] = []
+    places: list[list[int]] = []
     for number, (row, clip) in enumerate(zip(rows, clips, strict=True)):
         told = mask_positions(row)
         if not told or row.second is None:
             continue
-        for text, positions in told:
-            shots.append(len(frames))
-            places.append([number * length + at for at in positions])
-            truths.append(np.isin(pool.maps[clip, row.second], text.figures))
-        frames.append(pool.frames[clip, row.second])
-    if not frames:
+        places += [[number * length + at for at in positions] for _, positions in told]
+        meant.append((int(clip), row.second, [text.figures for text, _ in told]))
+    if not meant:
         return {}
+    return {**drawing_batch(meant, pool, mean, std), "at": torch.tensor(places)}
+
+
+def drawing_batch(
+    meant: Sequence[Meant], pool: Pool, mean: Sequence[float], std: Sequence[float]
+) -> dict[str, torch.Tensor]:
+    """`shots` (R, 3, S, S) of seconds of clips, and for each of their masks the number `shot` (K,) of its picture and
+    its `truth` (K, 1, M, M) of 0 and 1.
+    """
+    frames = np.stack([pool.frames[clip, second] for clip, second, _ in meant])
+    truths = [np.isin(pool.maps[clip, second], figures) for clip, second, masks in meant for figures in masks]
+    shots = [number for number, (_, _, masks) in enumerate(meant) for _ in masks]
     return {
-        "shots": pictures(np.stack(frames), mean, std),
+        "shots": pictures(frames, mean, std),
         "shot": torch.tensor(shots),
-        "at": torch.tensor(places),
         "truth": torch.from_numpy(np.stack(truths)[:, None].astype(np.float32)),
     }
 
@@ -57,16 +66,19 @@ def mask_batch(
 def mask_losses(
     model: CrabModel, hidden: torch.Tensor, masks: Mapping[str, torch.Tensor], total: float
 ) -> dict[str, torch.Tensor]:
-    """`mask_loss` and `mask_iou`, the part of means over a step's `total` masks, of the states (B, L, W) after the
-    last norm.
-    """
+    """`drawing_losses` of the masks whose states are among those (B, L, W) after the last norm."""
     if not masks:
         return {"mask_loss": hidden.new_zeros(()), "mask_iou": hidden.new_zeros(())}
+    return drawing_losses(model, hidden.flatten(0, 1)[masks["at"]], masks, total)
+
+
+def drawing_losses(
+    model: CrabModel, states: torch.Tensor, masks: Mapping[str, torch.Tensor], total: float
+) -> dict[str, torch.Tensor]:
+    """`mask_loss` and `mask_iou`, the part of means over a step's `total` masks, of the states (K, t, W) of each."""
     with torch.set_grad_enabled(any(one.requires_grad for one in model.visual_encoder.parameters())):
         layers = model.mask_layers(model.visual_encoder(masks["shots"]))
-    states = hidden.flatten(0, 1)[masks["at"]]  # (K, t, W)
-    features = [layer[masks["shot"]] for layer in layers]
-    logits = model.capabilities[AVS].draw(states, features)  # (K, 1, h, w)
+    logits = model.capabilities[AVS].draw(states, layers, masks["shot"])  # (K, 1, h, w)
     truth = masks["truth"]
     if truth.shape[-1] != logits.shape[-1]:
         truth = (F.interpolate(truth, size=logits.shape[-2:], mode="area") >= 0.5).float()

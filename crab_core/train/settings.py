@@ -17,7 +17,7 @@ from crab_core.train.lessons import TAUGHT
 from crab_core.world.moments import MOMENT_TASKS
 from crab_core.world.questions import TEXT_TASKS
 
-StageKind = Literal["visual", "audio", "language"]
+StageKind = Literal["visual", "audio", "masks", "language"]
 OptimizerName = Literal["adamw", "muon", "adamw8bit", "paged-adamw8bit"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 QuantizeName = Literal["none", "4bit", "8bit"]
@@ -25,6 +25,7 @@ PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tag
 WORLD_TASKS = (*TEXT_TASKS, *MOMENT_TASKS)  # what the generated world can teach
 TASK_NAMES = tuple(dict.fromkeys((*WORLD_TASKS, *TAUGHT)))
 WORLD_MIXTURE: Mapping[str, float] = {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5}
+OF_LANGUAGE = ("lookup_weight", "change_weight", "sketch_weight")
 TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the folder of a run, beside the stages
 
 
@@ -78,18 +79,20 @@ class FileData:
 class Stage:
     """One stage: what is learnt (`kind`), by which parts of the network (`train`), for how many steps and how fast.
 
-    `visual` and `audio` teach an encoder and its projector dense labels of frames and seconds; `language` teaches
-    text: `tasks` weighs the tasks, `templates` the kinds of questions (1 if not named), `samples` texts share one clip,
-    `reasoning` is the share of questions answered with explicit reasoning, and each token of a short answer, or of
-    a number, place or level, counts `answer_weight` times. `ilora` adds the adapter (heads, rank, alpha, dropout)
-    before the stage begins; `match_heads` puts the heads of all layers under one number when it ends. `places` lets
-    a visual stage also teach each query which cell it reads. `until` ends a stage before its schedule of `steps`
-    does. With a `lookup_weight` every name of a class in a text, and `lookups` names on their own, must hold what is
-    true of it when `lookup_layer` layers have read it. `deepen` puts so many new layers below the LLM's own before the
-    stage begins; `change_weight` is what the relative change of a state by the first `lookup_layer` layers costs. With
-    `stills` a step has that many rows about single pictures beside `batch` rows about whole clips, else the tasks'
-    weights say which of the rows are. `accumulate` is in how many pieces a batch is computed. From files,
-    `group_lengths` puts rows of about the same length into one batch.
+    `visual` and `audio` teach an encoder and its projector dense labels of frames and seconds, `masks` teaches the
+    mask decoder to draw from sketches; `language` teaches text: `tasks` weighs the tasks, `templates` the kinds of
+    questions (1 if not named), `samples` texts share one clip, `reasoning` is the share of questions answered with
+    explicit reasoning, and each token of a short answer, or of a number, place or level, counts `answer_weight`
+    times. `ilora` adds the adapter (heads, rank, alpha, dropout) before the stage begins; `match_heads` puts the
+    heads of all layers under one number when it ends. `places` lets a visual stage also teach each query which cell
+    it reads. `until` ends a stage before its schedule of `steps` does. With a `lookup_weight` every name of a class
+    in a text, and `lookups` names on their own, must hold what is true of it when `lookup_layer` layers have read
+    it. `deepen` puts so many new layers below the LLM's own before the stage begins; `change_weight` is what the
+    relative change of a state by the first `lookup_layer` layers costs. With a `sketch_weight` the states of mask
+    tokens must tell a sketch of the mask, from which the decoder draws behind a stage where it does not learn itself.
+    With `stills` a step has that many rows about single pictures beside
+    `batch` rows about whole clips, else the tasks' weights say which of the rows are. `accumulate` is in how many
+    pieces a batch is computed. From files, `group_lengths` puts rows of about the same length into one batch.
     """
 
     name: str
@@ -109,6 +112,7 @@ class Stage:
     reading: float = 0.0
     answer_weight: float = 1.0
     mask_weight: float = 1.0
+    sketch_weight: float = 0.0
     lookup_weight: float = 0.0
     lookup_layer: int = 2
     lookups: int = 12
@@ -124,7 +128,7 @@ class Stage:
     match_heads: bool = False
 
     def __post_init__(self) -> None:
-        mistakes = [*self._wrong_names(), *self._wrong_numbers()]
+        mistakes = [*self._wrong_names(), *self._wrong_numbers(), *self._ignored()]
         if mistakes:
             raise ValueError("; ".join(mistakes))
 
@@ -156,7 +160,7 @@ class Stage:
         for name in ("steps", "batch", "samples", "save_every", "accumulate", "lookup_layer"):
             if getattr(self, name) < 1:
                 yield f"{name}: must be at least 1, got {getattr(self, name)}"
-        for name in ("warmup", "weight_decay", "stills", "lookup_weight", "lookups", "change_weight", "deepen"):
+        for name in ("warmup", "weight_decay", "stills", "lookups", "deepen", *OF_LANGUAGE):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name}: must be 0 or more, got {getattr(self, name)}"
         if self.accumulate > self.batch:
@@ -173,6 +177,15 @@ class Stage:
             yield f"templates: weights must be 0 or more, got {dict(self.templates)}"
         if not (all(weight >= 0 for weight in self.mixture.values()) and sum(self.mixture.values()) > 0):
             yield f"tasks: weights must be 0 or more, one of them above 0, got {dict(self.tasks)}"
+
+    def _ignored(self) -> Iterator[str]:
+        """Weights of what the stage does not teach."""
+        if self.kind != "language":
+            yield from (f"{name}: is for language stages" for name in OF_LANGUAGE if getattr(self, name))
+        if self.change_weight and not self.lookup_weight:
+            yield "change_weight: holds what lookups teach, and lookup_weight is 0"
+        if self.kind == "masks" and self.train != ("masks",):
+            yield f"train: in a stage of the kind masks only 'masks' learns, got {', '.join(self.train)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +248,8 @@ class TrainSettings:
         if self.precision != "fp32" or self.quantize != "none" or self.checkpointing or self.shard:
             raise ValueError("precision, quantize, checkpointing and shard are for runs that start from a 'model'")
         self._check_layers(llm.get("num_hidden_layers"))
+        if network.get("mask") is None and any("masks" in one.train or one.sketch_weight for one in self.stages):
+            raise ValueError("'masks' in train and sketch_weight need a network with 'mask', the numbers of a decoder")
         for stage in self.stages:
             unknown = [task for task in stage.tasks if task not in WORLD_TASKS]
             if unknown:
@@ -271,9 +286,10 @@ class TrainSettings:
         for stage in self.stages:
             if stage.kind != "language":
                 raise ValueError(f"stage '{stage.name}': from files only kind language learns, got {stage.kind}")
-            if stage.reading or stage.places or stage.lookup_weight or stage.deepen:
+            if stage.reading or stage.places or stage.lookup_weight or stage.sketch_weight or stage.deepen:
                 raise ValueError(
-                    f"stage '{stage.name}': reading, places, lookup_weight and deepen are of generated clips"
+                    f"stage '{stage.name}': reading, places, lookup_weight, sketch_weight and deepen are of generated "
+                    "clips"
                 )
             if self.shard and stage.optimizer != "adamw":
                 raise ValueError(f"stage '{stage.name}': a sharded model learns by adamw, not {stage.optimizer}")
