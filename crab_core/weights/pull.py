@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crab_core.errors import ModelError, ResourceError
+from crab_core.files import replace_file
 from crab_core.progress import Listener, Note, Progress, ignore
 from crab_core.weights.folder import sha256_of
 
@@ -315,7 +316,5 @@ def _write_record(spec: ModelSpec, fact: Pulled) -> None:
     record = {**_read_record(spec), f"{fact.repository}/{fact.name}": fact}
     path = _record_path(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
     text = json.dumps({key: asdict(one) for key, one in sorted(record.items())}, indent=1)
-    fresh.write_text(text + "\n", encoding="utf-8")
-    fresh.replace(path)
+    replace_file(path, f"{text}\n".encode(), hint="Free some space, then pull again.")
