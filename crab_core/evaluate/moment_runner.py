@@ -27,7 +27,15 @@ from crab_core.progress import Listener, Progress, ignore
 from crab_core.registry import TASKS
 from crab_core.types import SAMPLE_RATE_HZ, Box, Canvas, Clip, Decoding
 from crab_core.world.bank import Bank, load_bank
-from crab_core.world.moments import COORDINATES, Sight, moment_samples, pick_second, sights
+from crab_core.world.moments import (
+    COORDINATES,
+    MOMENT_TASKS,
+    TASKS_WITH_MASKS,
+    Sight,
+    moment_samples,
+    pick_second,
+    sights,
+)
 from crab_core.world.picture import render, render_ids
 from crab_core.world.questions import Sample
 from crab_core.world.scene import sample_scene
@@ -40,7 +48,6 @@ if TYPE_CHECKING:
 
 SIDE_PX = 224
 CONSTANT_CLIPS = 200
-TASKS_WITH_MASKS = ("s4", "ms3", "ref-avs")
 Ids = npt.NDArray[np.uint8]
 
 
@@ -56,7 +63,7 @@ class Asked:
 
 def evaluate_moments(model: Model, test: WorldTest, on_progress: Listener = ignore) -> tuple[Table, ...]:
     """A table each of ARIG, SSL, S4, MS3 and Ref-AVS, of one second of every clip, without tasks not learnt."""
-    known = [task for task in ("arig", "ssl", *TASKS_WITH_MASKS) if task in model.header.tasks]
+    known = [task for task in MOMENT_TASKS if task in model.header.tasks]
     if not known:
         return ()
     run = _Run(model, test, on_progress)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from crab_core.tasks.wording import PROFILES, TRAIN
 from crab_core.train.lessons import TAUGHT
-from crab_core.world.moments import MOMENT_TASKS
+from crab_core.world.moments import MOMENT_TASKS, TASKS_WITH_MASKS
 from crab_core.world.questions import TEXT_TASKS
 
 StageKind = Literal["visual", "audio", "masks", "language"]
@@ -89,10 +89,10 @@ class Stage:
     in a text, and `lookups` names on their own, must hold what is true of it when `lookup_layer` layers have read
     it. `deepen` puts so many new layers below the LLM's own before the stage begins; `change_weight` is what the
     relative change of a state by the first `lookup_layer` layers costs. With a `sketch_weight` the states of mask
-    tokens must tell a sketch of the mask, from which the decoder draws behind a stage where it does not learn itself.
-    With `stills` a step has that many rows about single pictures beside
-    `batch` rows about whole clips, else the tasks' weights say which of the rows are. `accumulate` is in how many
-    pieces a batch is computed. From files, `group_lengths` puts rows of about the same length into one batch.
+    tokens must tell a sketch of the mask, from which the decoder draws behind a stage where it does not learn
+    itself. With `stills` a step has that many rows about single pictures beside `batch` rows about whole clips,
+    else the tasks' weights say which of the rows are. `accumulate` is in how many pieces a batch is computed. From
+    files, `group_lengths` puts rows of about the same length into one batch.
     """
 
     name: str
@@ -184,6 +184,8 @@ class Stage:
             yield from (f"{name}: is for language stages" for name in OF_LANGUAGE if getattr(self, name))
         if self.change_weight and not self.lookup_weight:
             yield "change_weight: holds what lookups teach, and lookup_weight is 0"
+        if self.sketch_weight and not any(self.mixture.get(task) for task in TASKS_WITH_MASKS):
+            yield f"sketch_weight: none of the tasks has masks, which {', '.join(TASKS_WITH_MASKS)} have"
         if self.kind == "masks" and self.train != ("masks",):
             yield f"train: in a stage of the kind masks only 'masks' learns, got {', '.join(self.train)}"
 
@@ -248,8 +250,7 @@ class TrainSettings:
         if self.precision != "fp32" or self.quantize != "none" or self.checkpointing or self.shard:
             raise ValueError("precision, quantize, checkpointing and shard are for runs that start from a 'model'")
         self._check_layers(llm.get("num_hidden_layers"))
-        if network.get("mask") is None and any("masks" in one.train or one.sketch_weight for one in self.stages):
-            raise ValueError("'masks' in train and sketch_weight need a network with 'mask', the numbers of a decoder")
+        self._check_sketches(has_decoder=network.get("mask") is not None)
         for stage in self.stages:
             unknown = [task for task in stage.tasks if task not in WORLD_TASKS]
             if unknown:
@@ -277,6 +278,24 @@ class TrainSettings:
                     f"stage '{stage.name}': lookup_layer must be at most {layers}, the layers of the LLM, "
                     f"got {stage.lookup_layer}"
                 )
+
+    def _check_sketches(self, *, has_decoder: bool) -> None:
+        """Stages that teach masks to a network without a decoder, or sketches to a decoder that does not know them."""
+        reads_sketches = False
+        for stage in self.stages:
+            draws = "masks" in stage.train
+            if (draws or stage.sketch_weight) and not has_decoder:
+                raise ValueError(
+                    f"stage '{stage.name}': 'masks' in train and sketch_weight need a network with 'mask', the numbers "
+                    "of a decoder"
+                )
+            if stage.sketch_weight and not draws and not reads_sketches:
+                raise ValueError(
+                    f"stage '{stage.name}': a sketch_weight without 'masks' in train is for a decoder that has just "
+                    "learnt from sketches: put a stage of kind masks before it"
+                )
+            if stage.kind == "masks" or draws or stage.sketch_weight:
+                reads_sketches = stage.kind == "masks"
 
     def _check_files(self) -> None:
         if not isinstance(self.data, FileData):

@@ -26,7 +26,8 @@ from crab_core.world.questions import Sample
 from crab_core.world.scene import SPLITS
 from crab_core.world.spec import Actor, Column, Figure, Scene
 
-MOMENT_TASKS: tuple[str, ...] = ("arig", "ssl", "s4", "ms3", "ref-avs")
+TASKS_WITH_MASKS = ("s4", "ms3", "ref-avs")
+MOMENT_TASKS: tuple[str, ...] = ("arig", "ssl", *TASKS_WITH_MASKS)
 COORDINATES = 100  # a box is told in hundredths of the picture
 _PICTURES = 2504  # the stream of `describe_pictures` beside the scene's own seed
 SOUNDING_SHARE = 0.8  # of the pictures are of a second in which something sounds that is seen

@@ -194,6 +194,7 @@ def test_a_run_teaches_the_decoder_and_the_states_and_brings_them_together(tiny_
         ({"kind": "visual", "train": ("vl_projector",), "sketch_weight": 1.0}, "sketch_weight: is for language stages"),
         ({"kind": "audio", "train": ("al_projector",), "lookup_weight": 1.0}, "lookup_weight: is for language stages"),
         ({"kind": "language", "train": ("llm",), "change_weight": 1.0}, "change_weight: holds what lookups teach"),
+        ({"kind": "language", "train": ("llm",), "sketch_weight": 1.0}, "sketch_weight: none of the tasks has masks"),
         ({"kind": "masks", "train": ("masks", "llm")}, "only 'masks' learns, got masks, llm"),
         ({"kind": "language", "train": ("llm", "masks"), "sketch_weight": -1.0}, "sketch_weight: must be 0 or more"),
     ],
@@ -203,13 +204,36 @@ def test_weights_that_would_be_ignored_are_mistakes(values: dict[str, Any], mess
         Stage("x", steps=1, **values)
 
 
-def test_masks_learn_only_in_a_network_with_a_decoder(tiny_config: Path) -> None:
+@pytest.fixture
+def network(tiny_config: Path) -> dict[str, Any]:
     import yaml
 
+    found: dict[str, Any] = yaml.safe_load(tiny_config.read_text())["network"]
+    return found
+
+
+DRAWING = Stage("drawing", "masks", 1, train=("masks",))
+POINTING = Stage("pointing", "language", 1, train=("llm",), tasks={"s4": 1.0}, sketch_weight=1.0)
+JOINT = Stage("joint", "language", 1, train=("llm", "masks"), tasks={"s4": 1.0})
+
+
+@pytest.mark.parametrize("stage", [DRAWING, POINTING, JOINT])
+def test_masks_learn_only_in_a_network_with_a_decoder(network: dict[str, Any], stage: Stage) -> None:
     from crab_core.train.settings import TrainSettings
 
-    network = yaml.safe_load(tiny_config.read_text())["network"]
     del network["mask"]
-    for stage in (Stage("x", "masks", 1, train=("masks",)), Stage("x", "language", 1, train=("llm",), sketch_weight=1)):
-        with pytest.raises(ValueError, match="need a network with 'mask'"):
-            TrainSettings("x", (stage,), network)
+    with pytest.raises(ValueError, match=f"'{stage.name}'.* need a network with 'mask'"):
+        TrainSettings("x", (stage,), network)
+
+
+@pytest.mark.parametrize("others", [(), (DRAWING, JOINT), (DRAWING, replace(POINTING, name="before"))])
+def test_sketches_are_handed_over_to_a_decoder_that_knows_them(
+    network: dict[str, Any], others: tuple[Stage, ...]
+) -> None:
+    from crab_core.train.settings import TrainSettings
+
+    with pytest.raises(ValueError, match="put a stage of kind masks before it"):
+        TrainSettings("x", (*others, POINTING), network)
+    words = Stage("words", "language", 1, train=("llm",))
+    assert TrainSettings("x", (DRAWING, words, POINTING, JOINT), network).stages
+    assert TrainSettings("x", (replace(JOINT, sketch_weight=1.0),), network).stages, "here the decoder learns itself"
