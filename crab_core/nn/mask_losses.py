@@ -32,6 +32,13 @@ def dice_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return 1 - (shared + DICE_EPS) / (total + DICE_EPS)
 
 
+def binary_iou(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The overlap of each mask with the true one (B,), both (B, 1, H, W), without gradients; 0 where both are empty."""
+    inside, wanted = logits.detach() > 0, truth > 0
+    union = (inside | wanted).flatten(1).sum(1)
+    return (inside & wanted).flatten(1).sum(1) / union.clamp_min(1)
+
+
 def semantic_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over classes, mean over pixels, summed over pictures; (B, K, H, W) and classes (B, 1, H, W)."""
     return F.cross_entropy(logits, truth[:, 0].long(), reduction="none").flatten(1).mean(1).sum()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from crab_core.nn.crab import CrabModel
-from crab_core.nn.mask_losses import binary_loss, semantic_loss
+from crab_core.nn.mask_losses import binary_iou, binary_loss, semantic_loss
 from crab_core.train.file_rows import Piece
 from crab_core.train.lessons import MASK_TASKS, SEMANTIC_TASKS
 from crab_core.train.looking import Looked, Tensors, placed
@@ -152,9 +152,7 @@ class FileStage(nn.Module):
 def _binary(logits: torch.Tensor, truths: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """The summed loss of masks (k, 1, h, w), and the IoU of each (k,)."""
     truth = torch.stack([_resized(one, logits.shape[-2:]) for one in truths])
-    inside, wanted = logits.detach() > 0, truth > 0
-    union = (inside | wanted).flatten(1).sum(1)
-    return binary_loss(logits, truth), (inside & wanted).flatten(1).sum(1) / union.clamp_min(1)
+    return binary_loss(logits, truth), binary_iou(logits, truth)
 
 
 def _semantic(logits: torch.Tensor, truths: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from crab_core.nn.crab import CrabModel
-from crab_core.nn.mask_losses import binary_loss
+from crab_core.nn.mask_losses import binary_iou, binary_loss
 from crab_core.train.features import pictures
 from crab_core.train.packing import Row, mask_positions
 from crab_core.train.pool import Pool
@@ -82,7 +82,4 @@ def drawing_losses(
     truth = masks["truth"]
     if truth.shape[-1] != logits.shape[-1]:
         truth = (F.interpolate(truth, size=logits.shape[-2:], mode="area") >= 0.5).float()
-    inside, wanted = logits.detach() > 0, truth > 0
-    union = (inside | wanted).flatten(1).sum(1)
-    iou = (inside & wanted).flatten(1).sum(1) / union.clamp_min(1)
-    return {"mask_loss": binary_loss(logits, truth) / total, "mask_iou": iou.sum() / total}
+    return {"mask_loss": binary_loss(logits, truth) / total, "mask_iou": binary_iou(logits, truth).sum() / total}
