@@ -161,7 +161,8 @@ class ILoraLayer(nn.Module, BaseTunerLayer):
     def mixture(self, x: torch.Tensor, name: str) -> torch.Tensor:
         """All heads of one adapter, weighed but not yet scaled: (..., in) -> (..., out), in the adapter's dtype."""
         down = self.ilora_A[name]
-        x = x.to(down.weight.dtype)
+        if not torch.is_autocast_enabled(x.device.type):  # which would cast it back for each of the products
+            x = x.to(down.weight.dtype)
         route = self.ilora_router[name](x)  # (..., H)
         if name in self.head_masks:
             route = self.head_masks[name].apply(route)
