@@ -7,9 +7,9 @@
 A step is one row of a clip's ten frames and ten seconds of sound with a text of events and reasons, made by the classes
 that `crab train` uses; encodings are kept as with `--cache`. `ours` and `published_loop` are one model, packed in
 4 bits with checkpointing of activations, whose layers are exchanged: they take turns, ratios are taken within a turn,
-and the median over turns is told. `kept_activations` is ours without checkpointing. `published` is the loop on the base in
-float32 with AdamW and checkpointing, as the published scripts have it, but for DeepSpeed. Tokens are all positions that
-are read, `peak_gib` is what torch held at most of the device, weights included, from loading on.
+and the median over turns is told. `kept_activations` is ours without checkpointing. `published` is the loop on the
+base in float32 with AdamW and checkpointing, as the published scripts have it, but for DeepSpeed. Tokens are all
+positions that are read, `peak_gib` is what torch held at most of the device, weights included, while it stepped.
 """
 
 from __future__ import annotations
