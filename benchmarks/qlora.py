@@ -195,9 +195,16 @@ def dense_rows(settings: TrainSettings, steps: int, turns: int) -> dict[str, Any
     }
 
 
-def settings_of(folder: Path, labels: Path, given: argparse.Namespace) -> TrainSettings:
+def write_labels(folder: Path) -> Path:
+    """The rows as a file of labels."""
+    labels = folder / "labels.jsonl"
+    labels.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
+    return labels
+
+
+def settings_of(folder: Path, labels: Path, device: str) -> TrainSettings:
     """A run that tunes an adapter in 4 bits, a row a step."""
-    on_gpu = given.device != "cpu"
+    on_gpu = device != "cpu"
     stage = Stage(
         name="tune",
         kind="language",
@@ -214,7 +221,7 @@ def settings_of(folder: Path, labels: Path, given: argparse.Namespace) -> TrainS
         model=str(folder),
         data=FileData(files=(labels,), root=CLIPS, cache=labels.parent / "cache"),
         stages=(stage,),
-        device=given.device,
+        device=device,
         precision="bf16" if on_gpu else "fp32",
         quantize="4bit",
         checkpointing=True,
@@ -223,11 +230,10 @@ def settings_of(folder: Path, labels: Path, given: argparse.Namespace) -> TrainS
 
 def report_of(parking: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Writes random weights and labels, and measures."""
-    labels, layers_of = parking / "labels.jsonl", given.layers or (2 if given.tiny else 32)
-    labels.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
     folder = parking / "model"
+    layers_of = given.layers or (2 if given.tiny else 32)
     write_random(folder, tiny=given.tiny, layers=layers_of, is_packed=not given.dense)
-    settings = settings_of(folder, labels, given)
+    settings = settings_of(folder, write_labels(parking), given.device)
     if given.dense:
         stage = replace(settings.stages[0], optimizer="adamw")
         settings = replace(settings, quantize="none", precision="fp32", stages=(stage,))

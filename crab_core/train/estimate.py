@@ -7,7 +7,7 @@ matrix products alone, at a speed that is measured for a moment, so that decodin
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -118,9 +118,22 @@ def _memory(settings: TrainSettings, model: CrabModel | PlusModel, stage: Stage,
     llm = decoder.config
     a_layer = (WIDTHS * llm.hidden_size + INNER * llm.intermediate_size) * each
     layers = llm.num_hidden_layers
+    a_layer += _dropped(model, stage, each) / layers
     kept = a_layer + layers * llm.hidden_size * each if settings.checkpointing else layers * a_layer
     rows = -(-stage.batch // stage.accumulate) if stage.kind == "language" else 0
     return int(weights + learnt + rows * tokens * kept)
+
+
+def _dropped(model: CrabModel | PlusModel, stage: Stage, each: int) -> int:
+    """Bytes that the dropout of the adapter keeps of a token: a mask and what it leaves, one for all heads or one each."""
+    wanted = {key: value for key, value in (stage.ilora or {}).items() if key in ("dropout", "per_head_dropout")}
+    ilora = replace(model.config.ilora, **wanted) if model.config.ilora is not None else None
+    if ilora is None or not ilora.dropout:
+        return 0
+    from crab_core.nn.ilora import layers
+
+    masks = ilora.heads if ilora.per_head_dropout else 1
+    return masks * (1 + each) * sum(layer.in_features for layer in layers(_decoder(model)))
 
 
 def _least_s(

@@ -190,7 +190,8 @@ def test_a_dry_run_tells_what_a_run_on_files_takes(crab, config: Path, tmp_path:
     assert not Path("runs").joinpath("run").exists()
 
     def mib(*changes: str) -> float:
-        return float(plan(crab, config, *changes)[6].split()[0])
+        number, unit = plan(crab, config, *changes)[6].split()
+        return float(number) * {"MiB": 1, "GiB": 1024}[unit]
 
     small, large = mib("stages.0.batch=3"), mib("stages.0.batch=300")
     assert large > 50 * small

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import qlora  # noqa: E402
 import random_crab  # noqa: E402
 import sam2  # noqa: E402
 
@@ -53,12 +56,27 @@ def test_a_packed_one_opens_packed(tmp_path: Path) -> None:
     assert linears(FAMILY.load(tmp_path / "m", Precision()).model.llm) == []
 
 
+@pytest.mark.parametrize(("row", "changes"), [("ours", {}), ("kept_activations", {"checkpointing": False})])
+def test_the_memory_that_a_dry_run_tells_is_that_of_a_gpu(row: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    from crab_core.train.estimate import plans
+    from crab_core.weights.folder import Header, write_folder
+
+    measured = json.loads((BENCHMARKS / "results" / "gpu" / "qlora.json").read_text())
+    config = random_crab.config_of(tiny=False, layers=32).to_dict()
+    write_folder(tmp_path / "model", Header(name="large", family="crab", config=config, licence="none"), {})
+    labels = qlora.write_labels(tmp_path)
+    settings = qlora.settings_of(tmp_path / "model", labels, device="cuda")
+    told = plans(replace(settings, device="cpu", **changes))[0].memory / 2**30
+    assert told == pytest.approx(measured["rows"][row]["peak_gib"], rel=0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "words"),
     [
         ("decode", ["--turns", "1", "--tokens", "2", "--prompt", "16"]),
         ("crab_7b", ["--device", "cpu", "--new-tokens", "4"]),
+        ("qlora", ["--turns", "1", "--steps", "1"]),
     ],
 )
 def test_the_script_runs_on_small_shapes(script: str, words: list[str], tmp_path: Path) -> None:
@@ -69,5 +87,7 @@ def test_the_script_runs_on_small_shapes(script: str, words: list[str], tmp_path
     assert report["shapes"] == "tiny"
     if script == "decode":
         assert set(report["rows"]) == {"bare", "lora", "ilora", "published_loop", "ilora_fixed"}
+    elif script == "qlora":
+        assert set(report["rows"]) == {"ours", "published_loop", "kept_activations"}
     else:
         assert report["requests"]["infer again"]["reused_tokens"] > 0
