@@ -53,7 +53,7 @@ if [ -z "$tiny" ]; then
     step machine 60 python3 -c "$look; print(torch.cuda.get_device_name(), torch.cuda.mem_get_info())"
     export CRAB_GPU_OUT="$out"
     step mini 80 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_mini.py
-    step train 240 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_train.py
+    step train 420 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_train.py
     step crab_7b 210 python3 -m pytest -q -W default -o addopts= -p no:cacheprovider tests/gpu/test_gpu_crab_7b.py
     step decode 110 python3 benchmarks/decode.py --device "$device" --turns 3 --out "$out/decode.json"
     step plus 100 python3 benchmarks/plus.py --device "$device" --quantize 4bit --out "$out/plus.json"

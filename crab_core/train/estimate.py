@@ -125,7 +125,7 @@ def _memory(settings: TrainSettings, model: CrabModel | PlusModel, stage: Stage,
 
 
 def _dropped(model: CrabModel | PlusModel, stage: Stage, each: int) -> int:
-    """Bytes that the dropout of the adapter keeps of a token: a mask and what it leaves, one for all heads or one each."""
+    """Bytes that the dropout of the adapter keeps of a token: a mask and what it leaves, for all heads or each."""
     wanted = {key: value for key, value in (stage.ilora or {}).items() if key in ("dropout", "per_head_dropout")}
     ilora = replace(model.config.ilora, **wanted) if model.config.ilora is not None else None
     if ilora is None or not ilora.dropout:
