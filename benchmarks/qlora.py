@@ -20,6 +20,7 @@ import json
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -68,14 +69,14 @@ class Loop:
         self.positions = sum(batch["piece"].packed.ids.numel() for batch in self.work.pieces(0))  # looks at the clips
         self.optimizer = self._optimizer()
 
-    @contextmanager
-    def keeping(self, *, activations: bool) -> Iterator[None]:
-        """Activations of every layer kept for the backward pass, or computed again there."""
-        if activations:
-            self.model.llm.gradient_checkpointing_disable()
-        else:
-            self.model.llm.gradient_checkpointing_enable({"use_reentrant": False})
-        yield
+    def keep_activations(self, keep: bool) -> None:
+        """Keep the activations of every layer for the backward pass, or compute them again there."""
+        llm = self.model.llm
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            llm.gradient_checkpointing_disable() if keep else llm.gradient_checkpointing_enable(
+                {"use_reentrant": False}
+            )
 
     @contextmanager
     def published(self) -> Iterator[None]:
@@ -96,7 +97,7 @@ class Loop:
                 setattr(parent, name, layer)
 
     def measure(self, steps: int) -> dict[str, float]:
-        """Seconds of a step, the loss of the last one, and the peak of memory since the model was loaded."""
+        """Seconds of a step, the loss of the last one, and the peak of memory in the counted steps."""
         self._step(0)  # makes the optimizer's state
         self._forget_peak()
         began = self._now()
@@ -164,12 +165,12 @@ def packed_rows(settings: TrainSettings, steps: int, turns: int) -> dict[str, An
     found: dict[str, list[dict[str, float]]] = {"ours": [], "published_loop": [], "kept_activations": []}
     loading = loop.peak()
     for _ in range(turns):
-        with loop.keeping(activations=False):
-            found["ours"].append(loop.measure(steps))
-            with loop.published():
-                found["published_loop"].append(loop.measure(steps))
-        with loop.keeping(activations=True):
-            found["kept_activations"].append(loop.measure(steps))
+        loop.keep_activations(False)
+        found["ours"].append(loop.measure(steps))
+        with loop.published():
+            found["published_loop"].append(loop.measure(steps))
+        loop.keep_activations(True)
+        found["kept_activations"].append(loop.measure(steps))
     loop.close()
     pairs = zip(found["published_loop"], found["ours"], strict=True)
     return {
@@ -185,7 +186,8 @@ def packed_rows(settings: TrainSettings, steps: int, turns: int) -> dict[str, An
 def dense_rows(settings: TrainSettings, steps: int, turns: int) -> dict[str, Any]:
     """The published loop on an unpacked base."""
     loop = Loop(settings)
-    with loop.keeping(activations=False), loop.published():
+    loop.keep_activations(False)
+    with loop.published():
         found = [loop.measure(steps) for _ in range(turns)]
     loop.close()
     return {

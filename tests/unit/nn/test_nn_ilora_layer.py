@@ -83,6 +83,17 @@ def test_autocast_runs_and_is_near():
     assert (y.float() - layer(x)).abs().max() <= 2e-2 * layer(x).abs().max()
 
 
+def test_autocast_reads_a_low_precision_as_it_is():
+    layer = made(dropout=0.5).train()
+    seen = []
+    layer.ilora_router["default"].register_forward_pre_hook(lambda module, given: seen.append(given[0].dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(torch.randn(2, 5, 16, dtype=torch.bfloat16))
+    y.float().sum().backward()
+    assert seen == [torch.bfloat16]
+    assert layer.ilora_A["default"].weight.grad.dtype == torch.float32
+
+
 def test_router_sees_the_input_before_dropout():
     layer = made(dropout=0.9).train()
     x = torch.randn(2, 5, 16)
