@@ -31,16 +31,17 @@ import torch
 from head_by_head import HeadByHead
 from random_crab import write_random
 from record import add_out, stamp, tell
-from torch import nn
 
 from crab_core.engine.device import choose
-from crab_core.nn.ilora import layers
+from crab_core.nn.ilora import ILoraLayer
+from crab_core.progress import ignore
+from crab_core.train.checkpoints import Checkpoints
 from crab_core.train.estimate import plans
 from crab_core.train.file_run import DTYPES, FileTraining, FileWork
-from crab_core.train.optimizer import make_optimizer
 from crab_core.train.processes import Group
 from crab_core.train.settings import FileData, Stage, TrainSettings
 from crab_core.train.start import learn, open_start
+from crab_core.train.trainer import StageLoop, Work
 
 CLIPS = Path(__file__).parents[1] / "examples" / "clips"
 EVENT = "The piano is seen from second 0 to second 7 and heard from second 2 to second 7, so it is both from 2 to 7. "
@@ -65,9 +66,9 @@ class Loop:
         self.model = start.model
         training = FileTraining(settings, Path(settings.model).parent)
         self.work = FileWork(settings, self.stage, start, training.lessons(self.stage), Group(), print)
-        self.module = self.work.module.train()
+        self.work.module.train()
         self.positions = sum(batch["piece"].packed.ids.numel() for batch in self.work.pieces(0))  # looks at the clips
-        self.optimizer = self._optimizer()
+        self.loop = self._loop()
 
     def keep_activations(self, keep: bool) -> None:
         """Keep the activations of every layer for the backward pass, or compute them again there."""
@@ -80,50 +81,44 @@ class Loop:
 
     @contextmanager
     def published(self) -> Iterator[None]:
-        """The adapter's layers in the published order, which learn in place of ours; and an optimizer for them."""
-        llm, ours = self.model.llm, self.optimizer
-        owned = [(parent, name, one) for parent in llm.modules() for name, one in parent.named_children()]
-        places = [place for place in owned if any(place[2] is layer for layer in layers(llm))]
+        """The adapter's layers in the published order, which learn in place of ours; a loop steps with them."""
+        ours = self.loop
+        places = [
+            (parent, name, layer)
+            for parent in self.model.llm.modules()
+            for name, layer in parent.named_children()
+            if isinstance(layer, ILoraLayer)
+        ]
         for parent, name, layer in places:
             setattr(parent, name, HeadByHead(layer, learns=True).train())
             layer.ilora_B.requires_grad_(False)
-        self.optimizer = self._optimizer()
+        self.loop = self._loop()
         try:
             yield
         finally:
-            self.optimizer = ours
+            self.loop = ours
             for parent, name, layer in places:
                 layer.ilora_B.requires_grad_(True)
                 setattr(parent, name, layer)
 
     def measure(self, steps: int) -> dict[str, float]:
-        """Seconds of a step, the loss of the last one, and the peak of memory in the counted steps."""
-        self._step(0)  # makes the optimizer's state
+        """Seconds of a step, the mean loss since the last turn, and the peak of memory in the counted steps."""
+        self.loop.step(0)  # makes the optimizer's state
         self._forget_peak()
         began = self._now()
         for step in range(1, steps + 1):
-            loss = self._step(step)
-        return {"step_s": (self._now() - began) / steps, "loss": loss, **self.peak()}
+            self.loop.step(step)
+        spent_s = self._now() - began
+        self.loop.reports.step(self.loop.reports.every)  # notes the means down
+        return {"step_s": spent_s / steps, "loss": self.loop.reports.curve[-1]["loss"], **self.peak()}
 
     def close(self) -> None:
         """Ends the threads that look at clips."""
         self.work.looker.close()
 
-    def _step(self, step: int) -> float:
-        loss = 0.0
-        for batch in self.work.pieces(step % self.stage.steps):
-            told = self.module(**batch)
-            told["loss"].backward()
-            loss += float(told["loss"].detach())
-        learning = [one for one in self.module.parameters() if one.requires_grad]
-        nn.utils.clip_grad_norm_(learning, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        stage = self.stage
-        return make_optimizer(self.module, stage.optimizer, stage.rate, stage.matrix_rate, stage.weight_decay)
+    def _loop(self) -> StageLoop:
+        work = Work(self.work.module, self.work.pieces, self.work.ids, self.work.names)
+        return StageLoop(work, self.stage, Checkpoints(Path()), _write_nothing, offset=0, seed=0, on_progress=ignore)
 
     def _now(self) -> float:
         if self.device == "cpu":
@@ -145,6 +140,10 @@ class Loop:
             "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3),
             "reserved_gib": round(torch.cuda.max_memory_reserved() / 2**30, 3),
         }
+
+
+def _write_nothing(*_: object) -> None:
+    """No checkpoint is written."""
 
 
 def told(turns: Sequence[Mapping[str, float]], positions: int) -> dict[str, float]:

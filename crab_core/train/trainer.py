@@ -92,13 +92,14 @@ class StageLoop:
         done = self._restore(self.checkpoints.last(self.offset, self.offset + self.end)) if resume else 0
         self.work.module.train()
         for step in range(done, self.end):
-            self._step(step)
+            self.step(step)
             self.reports.step(step + 1)
             if (step + 1) % self.stage.save_every == 0 or step + 1 == self.end:
                 self._save(step + 1)
         return self.reports.curve
 
-    def _step(self, step: int) -> None:
+    def step(self, step: int) -> None:
+        """One step by its number within the stage: gradients, the optimizer's step, values for the reports."""
         torch.manual_seed((self.seed * SEED_STRIDE + self.offset + step) * self.group.size + self.group.rank)
         factor = rate_factor(step, self.stage.steps, min(self.stage.warmup, max(1, self.stage.steps // 5)))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
