@@ -134,7 +134,7 @@ class Looker:
             raise InputError(
                 f"{len(self.skipped)} of {clips} clips cannot be used, more than {self.most_skipped:.0%}; "
                 f"the last: {err.message}",
-                hint="Check them: crab data check FILE. Or raise data.most_skipped.",
+                hint="Check them: crab data check FILE --probe. Or raise data.most_skipped.",
             )
 
     def _try(self, lesson: Lesson) -> Looked | CrabError:
