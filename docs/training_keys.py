@@ -80,8 +80,12 @@ STAGE: Mapping[str, str] = {
     "lookups": "names on their own behind the media of each row, first of what is there (`network`, `language`)",
     "change_weight": "what it costs that the first `lookup_layer` layers change a state: its squared change over its "
     "squared length (`network`, `language`, with `lookup_weight`)",
-    "deepen": "so many new layers below those of the LLM before the stage begins, which pass on what they get until "
-    "they learn (`network`, `language`, before the first `ilora`)",
+    "recall_weight": "what it counts that a state holds the facts of the last name where a number, place or level of "
+    "it is told next; 0 teaches none (`network`, `language`, with `lookup_weight`)",
+    "recall_layer": "after how many of the LLM's layers it must hold them (`network`, `language`)",
+    "deepen": "so many new layers for the LLM before the stage begins, which pass on what they get until they learn "
+    "(`network`, `language`, before the first `ilora`)",
+    "deepen_above": "above how many of the layers that it has they go; 0 puts them below all (`network`, `language`)",
     "ilora": "`heads`, `rank`, `alpha`, `dropout`, `per_head_dropout` of the adapter, added before the stage if there "
     "is none yet",
     "places": "also teach each visual query which cell of the frame it reads and the box of what is there (`visual`)",

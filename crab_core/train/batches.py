@@ -16,9 +16,9 @@ import torch
 
 from crab_core.errors import UsageError
 from crab_core.train.features import Features, pictures
-from crab_core.train.lookups import Facts
+from crab_core.train.lookups import Facts, recalled
 from crab_core.train.masks import Meant, drawing_batch
-from crab_core.train.packing import Row, pack
+from crab_core.train.packing import Packed, Row, pack
 from crab_core.train.pool import Pool
 from crab_core.train.shares import Batch, MakeBatches, Share
 from crab_core.train.sketches import SIDE, rough_sketches
@@ -200,17 +200,19 @@ class LanguageBatches:
             "in_earshot": present & torch.tensor([[one.hears] for one in rows]),
             "numbers": numbers,
             "masks": self.masks(rows, clips, packed.ids.shape[1]) if self.masks is not None else {},
-            "lookups": self._lookups(rows, self.names[packed.ids]) if self.names is not None else {},
+            "lookups": self._lookups(rows, self.names[packed.ids], packed) if self.names is not None else {},
             **packed.to_dict(),
         }
 
     @staticmethod
-    def _lookups(rows: Sequence[Row], named: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What `Lookups` learns from: the classes named (B, L), where a row has facts, and these facts."""
+    def _lookups(rows: Sequence[Row], named: torch.Tensor, packed: Packed) -> dict[str, torch.Tensor]:
+        """What `Lookups` learn from: the classes named and recalled (B, L), where a row has facts, and these facts."""
         told = [one.facts or Facts() for one in rows]
         without = torch.tensor([one.facts is None for one in rows])
+        named = named.masked_fill(without[:, None], -1)
         return {
-            "names": named.masked_fill(without[:, None], -1),
+            "names": named,
+            "recalled": recalled(named, packed),
             "choices": torch.from_numpy(np.stack([one.choices for one in told])),
             "measures": torch.from_numpy(np.stack([one.measures for one in told])),
         }

@@ -6,7 +6,9 @@ Letters: B clips, T seconds, P patches, n sound tokens a second, L positions, W 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +28,10 @@ class LanguageStage(nn.Module):
 
     `projected` features are the rows of frozen projectors already, with P or n rows a second of the LLM's width.
     With a `lookup_weight` the states behind `lookup_layer` layers also learn the facts of what is named (`Lookups`),
-    and with a `change_weight` those layers are held to change what they get little. With a `sketch_weight` the states
-    of mask tokens also learn to tell a sketch of the mask (`SketchReader`), which a decoder need not learn to draw.
+    and with a `change_weight` those layers are held to change what they get little; with a `recall_weight` the states
+    behind `recall_layer` layers learn the same facts where a value of the last name is told next. With a
+    `sketch_weight` the states of mask tokens also learn to tell a sketch of the mask (`SketchReader`), which a decoder
+    need not learn to draw.
     """
 
     def __init__(
@@ -40,12 +44,16 @@ class LanguageStage(nn.Module):
         lookup_weight: float = 0.0,
         lookup_layer: int = 2,
         change_weight: float = 0.0,
+        recall_weight: float = 0.0,
+        recall_layer: int = 4,
         sketch_weight: float = 0.0,
         draws: bool = True,
     ) -> None:
         super().__init__()
         self.lookup_weight, self.lookup_layer, self.change_weight = lookup_weight, lookup_layer, change_weight
+        self.recall_weight, self.recall_layer = recall_weight, recall_layer
         self.lookups = Lookups(model.config.vl.out_width) if lookup_weight else None
+        self.recalls = Lookups(model.config.vl.out_width) if recall_weight else None
         self.sketch_weight, self.draws = sketch_weight, draws
         self.sketches = SketchReader(model.config.vl.out_width) if sketch_weight else None
         self.model, self.answer_weight, self.mask_weight, self.projected = model, answer_weight, mask_weight, projected
@@ -62,7 +70,12 @@ class LanguageStage(nn.Module):
         kept = batch["labels"][:, 1:] != IGNORED
         tokens, answers = int(kept.sum()), int((batch["answers"][:, 1:] & kept).sum())
         weight = tokens + answers * (self.answer_weight - 1.0)
-        named = self.lookups.counts(**batch["lookups"]) if self.lookups is not None else {}
+        named: dict[str, float] = {}
+        if self.lookups is not None:
+            named |= self.lookups.counts(**_facts(batch["lookups"], "names"))
+        if self.recalls is not None:
+            recalled = self.recalls.counts(**_facts(batch["lookups"], "recalled"))
+            named |= {"recalled": recalled["names"], "recalled_measures": recalled["measures"]}
         masks = len(batch["masks"].get("shot", ()))
         positions = int(_filled(batch).sum()) if self.lookups is not None else 0
         return {"tokens": tokens, "answers": answers, "weight": weight, "masks": masks, "positions": positions, **named}
@@ -83,20 +96,11 @@ class LanguageStage(nn.Module):
         (B, T), and `Packed`.
 
         `numbers` (B, T) are the seconds' own, 0 for the one of a still picture; `masks` is what `mask_batch` gives,
-        `lookups` what `Lookups` takes, and `totals` are the `counts` of the whole step.
+        `lookups` what `Lookups` takes, once for `names` and once for what is `recalled`, and `totals` are the `counts`
+        of the whole step.
         """
         packed = Packed(**texts)
-        embeds = self.model.llm.get_input_embeddings()(packed.ids)  # (B, L, W)
-        video, audio = self.rows(seen, heard, in_sight, in_earshot, numbers)
-        embeds = embeds.masked_scatter(packed.video[..., None], video.to(embeds.dtype))
-        embeds = embeds.masked_scatter(packed.audio[..., None], audio.to(embeds.dtype))
-        read = self.model.llm.model(
-            inputs_embeds=embeds,
-            attention_mask=packed.attention,
-            position_ids=packed.positions,
-            use_cache=False,
-            output_hidden_states=self.lookups is not None,
-        )
+        embeds, read = self._read(packed, *self.rows(seen, heard, in_sight, in_earshot, numbers))
         hidden = read.last_hidden_state  # (B, L, W)
         wanted = packed.labels[:, 1:]  # the token that follows each position
         kept = wanted != IGNORED
@@ -119,13 +123,55 @@ class LanguageStage(nn.Module):
             told |= {name: value.detach() for name, value in sketched.items()}
         if self.lookups is not None:
             states = read.hidden_states[self.lookup_layer]
-            of_names = self.lookups(states, **lookups, totals=totals)
+            of_names = self.lookups(states, **_facts(lookups, "names"), totals=totals)
             loss = loss + self.lookup_weight * of_names["lookup_loss"]
             told |= {name: value.detach() for name, value in of_names.items()}
             ratio = (states - embeds).square().sum(-1) / embeds.square().sum(-1).clamp_min(1e-9)  # (B, L)
             change = mean(ratio[_filled(texts)], totals["positions"])
             loss, told["change"] = loss + self.change_weight * change, change.detach()
+        if self.recalls is not None:
+            of_last = self.recalls(
+                read.hidden_states[self.recall_layer],
+                **_facts(lookups, "recalled"),
+                totals={"names": totals["recalled"], "measures": totals["recalled_measures"]},
+            )
+            loss = loss + self.recall_weight * of_last["lookup_loss"]
+            told |= {"recall_loss": of_last["lookup_loss"].detach(), "facts_recalled": of_last["facts_right"]}
         return {"loss": loss, **told}
+
+    def _read(self, packed: Packed, video: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """The embeddings (B, L, W) of packed texts behind rows of features, and what the LLM makes of them."""
+        embeds = self.model.llm.get_input_embeddings()(packed.ids)  # (B, L, W)
+        embeds = embeds.masked_scatter(packed.video[..., None], video.to(embeds.dtype))
+        embeds = embeds.masked_scatter(packed.audio[..., None], audio.to(embeds.dtype))
+        read = self.model.llm.model(
+            inputs_embeds=embeds,
+            attention_mask=packed.attention,
+            position_ids=packed.positions,
+            use_cache=False,
+            output_hidden_states=self.lookups is not None,
+        )
+        return embeds, read
+
+    @torch.no_grad()
+    def fit_heads(self, batches: Iterable[Batch]) -> None:
+        """What reads facts off the states begins fitted to the states of some batches."""
+        heads = [
+            (self.lookups, self.lookup_layer, "names"),
+            (self.recalls, self.recall_layer, "recalled"),
+        ]
+        seen: list[list[Any]] = [[] for _ in heads]
+        self.eval()
+        for batch in batches:
+            packed = Packed(**{item.name: batch[item.name] for item in fields(Packed)})
+            rows = self.rows(*(batch[name] for name in ("seen", "heard", "in_sight", "in_earshot", "numbers")))
+            states = self._read(packed, *rows)[1].hidden_states
+            for (head, layer, named), kept in zip(heads, seen, strict=True):
+                if head is not None:
+                    kept.append((states[layer], _facts(batch["lookups"], named)))
+        for (head, _, _), kept in zip(heads, seen, strict=True):
+            if head is not None:
+                head.fit(kept)
 
     def rows(
         self,
@@ -140,6 +186,11 @@ class LanguageStage(nn.Module):
             return seen[in_sight], heard[in_earshot]
         video = self.model.vl_projector(self.model.tag_video(seen[in_sight], numbers[in_sight]))
         return video, self.model.al_projector(self.model.tag_audio(heard[in_earshot], numbers[in_earshot]))
+
+
+def _facts(lookups: Mapping[str, torch.Tensor], named: str) -> dict[str, torch.Tensor]:
+    """What `Lookups` takes, with the classes that stand under `named`."""
+    return {"names": lookups[named], "choices": lookups["choices"], "measures": lookups["measures"]}
 
 
 def _filled(texts: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -2,8 +2,10 @@
 
 Deep supervision of the small LLM of the generated world. Text alone teaches this slowly, since of a sentence only one
 word depends on it. Here every name in a prompt or a target, and some names on their own behind the media, are asked for
-all that is true of their class, so that attention learns to find the rows of what is named. The heads are dropped with
-the stage. Letters: B rows, L positions, C classes, F facts, W width of the LLM.
+all that is true of their class, so that attention learns to find the rows of what is named. What stands at a name must
+then be read by what tells it: where a value comes next, a state further up must hold the facts of the last name before
+it (`recalled`). The heads are dropped with the stage. Letters: B rows, L positions, C classes, F facts, W width of the
+LLM.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from crab_core.world.spec import COLUMNS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from crab_core.train.packing import Packed
+
 PLACES = (*COLUMNS, "several")
 LEVELS = tuple(WORDS_OF_LEVELS)
 MOST = 3  # of one class in a picture; more count as so many
@@ -45,6 +49,8 @@ CHOICES: Mapping[str, int] = {
 SIGHT, HEARING = slice(0, 4), slice(4, 7)  # which of the choices are of each sense; their first tells if it is there
 MEASURES = ("level", "x0", "y0", "x1", "y1")  # units of 10 dB, and shares of the picture
 MEASURE_WEIGHT = 10.0
+FIT_STEPS, FIT_BATCH, FIT_RATE = 300, 256, 0.01  # of a head that begins
+REACH = 6  # positions behind a name within which a value is told of it
 
 
 class Facts:
@@ -111,6 +117,20 @@ def names_as_tokens(tokenizer: PreTrainedTokenizerFast) -> Mapping[int, int]:
     return found
 
 
+def recalled(named: torch.Tensor, packed: Packed) -> torch.Tensor:
+    """(B, L) classes named at each position, -1 for none -> (B, L) of which class the next token tells a value.
+
+    That is the last one named in the same text, at most `REACH` positions before; -1 where no value is told next.
+    """
+    places = torch.arange(named.shape[1]).expand_as(named)
+    last = torch.where(named >= 0, places, -1).cummax(1).values  # (B, L) where the last name stands
+    at = last.clamp_min(0)
+    same = packed.attention[:, 0].gather(2, at[..., None])[..., 0]  # (B, L) whether it is seen from here
+    near = (last >= 0) & (places - last <= REACH) & same
+    next_tells = F.pad(packed.answers[:, 1:], (0, 1))
+    return torch.where(near & next_tells, named.gather(1, at), -1)
+
+
 def named_by_token(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     """(V,) the number of the class that each token id names, -1 for none."""
     names = names_as_tokens(tokenizer)
@@ -138,7 +158,13 @@ class Lookups(nn.Module):
         (B, C, 7) and measures (B, C, 5). `totals` are the `counts` of the whole step.
         """
         named, chosen, measured = _gathered(names, choices, measures)
-        told = self.head(self.norm(states[named]))  # (N, sum of sizes + 5)
+        return self._told(states[named], chosen, measured, totals)
+
+    def _told(
+        self, states: torch.Tensor, chosen: torch.Tensor, measured: torch.Tensor, totals: Totals
+    ) -> Mapping[str, torch.Tensor]:
+        """The loss for states (N, W) at names, with the facts of each: choices (N, 7) and measures (N, 5)."""
+        told = self.head(self.norm(states))  # (N, sum of sizes + 5)
         *logits, off = told.split([*self.sizes, len(MEASURES)], -1)
         losses = [F.cross_entropy(one, chosen[:, at], reduction="sum") for at, one in enumerate(logits)]
         right = torch.stack([one.argmax(-1) == chosen[:, at] for at, one in enumerate(logits)], -1)
@@ -147,6 +173,34 @@ class Lookups(nn.Module):
         loss = torch.stack(losses).sum() / max(totals["names"], 1e-9)
         loss = loss + MEASURE_WEIGHT * mean(away, totals["measures"])
         return {"lookup_loss": loss, "facts_right": mean(right.float().mean(-1), totals["names"]).detach()}
+
+    @torch.enable_grad()
+    def fit(self, seen: Sequence[tuple[torch.Tensor, Mapping[str, torch.Tensor]]]) -> None:
+        """Begins as what reads the facts best off states as they are: (B, L, W) each with what `forward` takes.
+
+        A head that begins at random pushes the states towards what it happens to read, until it has learnt.
+        """
+        parts = []
+        for states, told in seen:
+            named, chosen, measured = _gathered(**told)
+            parts.append((states[named].detach(), chosen, measured))
+        whole = [torch.cat(kind) for kind in zip(*parts, strict=True)]
+        if not len(whole[0]):
+            return
+        for one in self.head.parameters():
+            nn.init.zeros_(one)
+        order = torch.Generator().manual_seed(len(whole[0]))
+        optimizer = torch.optim.AdamW(self.head.parameters(), lr=FIT_RATE, weight_decay=0.0)
+        for step in range(FIT_STEPS):
+            at = torch.randint(len(whole[0]), (FIT_BATCH,), generator=order).to(whole[0].device)
+            states, chosen, measured = (kind[at] for kind in whole)
+            totals = {"names": FIT_BATCH, "measures": int((~measured.isnan()).sum())}
+            for group in optimizer.param_groups:
+                group["lr"] = FIT_RATE * (1 - step / FIT_STEPS)
+            optimizer.zero_grad()
+            self._told(states, chosen, measured, totals)["lookup_loss"].backward()
+            optimizer.step()
+        optimizer.zero_grad()
 
 
 def _gathered(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from crab_core.nn.crab import CrabModel
 
 CORPUS_CLIPS = 1_000
+FIT_BATCHES, FIT_ITEMS = 12, 2**40  # what heads of lookups begin with, and its first item: no step comes so far
 
 
 def run(
@@ -126,7 +127,7 @@ class Training:
         if stage == next((one for one in self.settings.stages if one.kind == "language"), None):
             self.introduce(model)
         if stage.deepen:
-            model = deepen(model, stage.deepen)
+            model = deepen(model, stage.deepen, stage.deepen_above)
         if stage.ilora is not None and model.config.ilora is None:
             model = add_ilora(model, stage.ilora)
         trained = only_train(model, stage.train)
@@ -233,10 +234,20 @@ class Training:
             lookup_weight=stage.lookup_weight,
             lookup_layer=stage.lookup_layer,
             change_weight=stage.change_weight,
+            recall_weight=stage.recall_weight,
+            recall_layer=stage.recall_layer,
             sketch_weight=stage.sketch_weight,
             draws=draws,
         )
-        return learner, partial(batches.pieces, stills=stage.stills)
+        make = partial(batches.pieces, stills=stage.stills)
+        if stage.lookup_weight:
+            rows_at_once = range(stage.batch + stage.stills)
+            learner.fit_heads(
+                batch
+                for start in range(FIT_ITEMS, FIT_ITEMS + FIT_BATCHES * stage.batch, stage.batch)
+                for batch in make(range(start, start + stage.batch), [rows_at_once])
+            )
+        return learner, make
 
     def introduce(self, model: CrabModel) -> None:
         """Makes a new LLM and the rows that it will read fit for each other, before its first stage."""

@@ -68,21 +68,23 @@ def add_ilora(model: CrabModel, ilora: Mapping[str, Any]) -> CrabModel:
     return model
 
 
-def deepen(model: CrabModel, count: int) -> CrabModel:
-    """The same network with `count` new layers below those of its LLM, which pass on what they get until they learn.
+def deepen(model: CrabModel, count: int, above: int = 0) -> CrabModel:
+    """The same network with `count` new layers above so many of its LLM's own, which pass on what they get until they
+    learn.
 
-    Attention and feed-forward of the new ones end in zeros, and their keys equal their queries (`match_alike`). Raises
-    ValueError for a network that has an I-LoRA already.
+    Attention and feed-forward of the new ones end in zeros. Below all others, where things are found by what they are,
+    their keys equal their queries (`match_alike`). Raises ValueError for a network that has an I-LoRA already.
     """
     if model.config.ilora is not None:
         raise ValueError("an LLM with an I-LoRA gets no new layers")
     deeper = CrabModel(deeper_config(model.config, count))
     before, after = model.state_dict(), deeper.state_dict()
-    moved = {_higher(name, count): tensor for name, tensor in before.items()}
+    moved = {_higher(name, count, above): tensor for name, tensor in before.items()}
     deeper.load_state_dict({**after, **moved})
     with torch.no_grad():
-        match_alike(deeper, count)
-        for layer in deeper.llm.model.layers[:count]:
+        if not above:
+            match_alike(deeper, count)
+        for layer in deeper.llm.model.layers[above : above + count]:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
     return deeper
@@ -93,9 +95,12 @@ def deeper_config(config: CrabConfig, count: int) -> CrabConfig:
     return replace(config, llm={**config.llm, "num_hidden_layers": config.llm["num_hidden_layers"] + count})
 
 
-def _higher(name: str, count: int) -> str:
-    """The name of a tensor of the LLM's layers when there are `count` more below it."""
-    return re.sub(r"^(llm\.model\.layers\.)(\d+)", lambda found: f"{found[1]}{int(found[2]) + count}", name)
+def _higher(name: str, count: int, above: int) -> str:
+    """The name of a tensor of the LLM's layers when there are `count` more above the first `above` of them."""
+    found = re.match(r"(llm\.model\.layers\.)(\d+)", name)
+    if found is None or int(found[2]) < above:
+        return name
+    return f"{found[1]}{int(found[2]) + count}{name[found.end() :]}"
 
 
 def soften(model: CrabModel) -> None:

@@ -25,7 +25,7 @@ PARTS = ("visual_encoder", "audio_encoder", "vl_projector", "al_projector", "tag
 WORLD_TASKS = (*TEXT_TASKS, *MOMENT_TASKS)  # what the generated world can teach
 TASK_NAMES = tuple(dict.fromkeys((*WORLD_TASKS, *TAUGHT)))
 WORLD_MIXTURE: Mapping[str, float] = {"avqa": 4.0, "ave": 1.0, "avvp": 1.0, "avcap": 0.5}
-OF_LANGUAGE = ("lookup_weight", "change_weight", "sketch_weight")
+OF_LANGUAGE = ("lookup_weight", "change_weight", "recall_weight", "sketch_weight")
 TAKEN = ("model", "cache", "checkpoints", "tokenizer")  # what else lies in the folder of a run, beside the stages
 
 
@@ -87,12 +87,14 @@ class Stage:
     heads of all layers under one number when it ends. `places` lets a visual stage also teach each query which cell
     it reads. `until` ends a stage before its schedule of `steps` does. With a `lookup_weight` every name of a class
     in a text, and `lookups` names on their own, must hold what is true of it when `lookup_layer` layers have read
-    it. `deepen` puts so many new layers below the LLM's own before the stage begins; `change_weight` is what the
-    relative change of a state by the first `lookup_layer` layers costs. With a `sketch_weight` the states of mask
-    tokens must tell a sketch of the mask, from which the decoder draws behind a stage where it does not learn
-    itself. With `stills` a step has that many rows about single pictures beside `batch` rows about whole clips,
-    else the tasks' weights say which of the rows are. `accumulate` is in how many pieces a batch is computed. From
-    files, `group_lengths` puts rows of about the same length into one batch.
+    it, and with a `recall_weight` a state behind `recall_layer` layers must hold it where a number, place or level of
+    the last name is told next. `deepen` puts so many new layers into the LLM before the stage begins, above the first
+    `deepen_above` of its own; `change_weight` is what the relative change of a state by the first `lookup_layer`
+    layers costs. With a `sketch_weight` the states of mask tokens must tell a sketch of the mask, from which the
+    decoder draws behind a stage where it does not learn itself. With `stills` a step has that many rows about single
+    pictures beside `batch` rows about whole clips, else the tasks' weights say which of the rows are. `accumulate` is
+    in how many pieces a batch is computed. From files, `group_lengths` puts rows of about the same length into one
+    batch.
     """
 
     name: str
@@ -117,7 +119,10 @@ class Stage:
     lookup_layer: int = 2
     lookups: int = 12
     change_weight: float = 0.0
+    recall_weight: float = 0.0
+    recall_layer: int = 4
     deepen: int = 0
+    deepen_above: int = 0
     ilora: Mapping[str, Any] | None = None
     places: bool = False
     until: int | None = None
@@ -157,10 +162,10 @@ class Stage:
                 yield f"ilora: {err}"
 
     def _wrong_numbers(self) -> Iterator[str]:
-        for name in ("steps", "batch", "samples", "save_every", "accumulate", "lookup_layer"):
+        for name in ("steps", "batch", "samples", "save_every", "accumulate", "lookup_layer", "recall_layer"):
             if getattr(self, name) < 1:
                 yield f"{name}: must be at least 1, got {getattr(self, name)}"
-        for name in ("warmup", "weight_decay", "stills", "lookups", "deepen", *OF_LANGUAGE):
+        for name in ("warmup", "weight_decay", "stills", "lookups", "deepen", "deepen_above", *OF_LANGUAGE):
             if not 0 <= getattr(self, name) < float("inf"):
                 yield f"{name}: must be 0 or more, got {getattr(self, name)}"
         if self.accumulate > self.batch:
@@ -182,8 +187,11 @@ class Stage:
         """Weights of what the stage does not teach."""
         if self.kind != "language":
             yield from (f"{name}: is for language stages" for name in OF_LANGUAGE if getattr(self, name))
-        if self.change_weight and not self.lookup_weight:
-            yield "change_weight: holds what lookups teach, and lookup_weight is 0"
+        if not self.lookup_weight:
+            if self.change_weight:
+                yield "change_weight: holds what lookups teach, and lookup_weight is 0"
+            if self.recall_weight:
+                yield "recall_weight: recalls what lookups teach, and lookup_weight is 0"
         if self.sketch_weight and not any(self.mixture.get(task) for task in TASKS_WITH_MASKS):
             yield f"sketch_weight: none of the tasks has masks, which {', '.join(TASKS_WITH_MASKS)} have"
         if self.kind == "masks" and self.train != ("masks",):
@@ -266,6 +274,11 @@ class TrainSettings:
         """Stages that put layers below an adapter, or that read behind layers which are not there."""
         adapted = False
         for stage in self.stages:
+            if stage.deepen and layers is not None and stage.deepen_above > layers:
+                raise ValueError(
+                    f"stage '{stage.name}': deepen_above must be at most {layers}, the layers of the LLM before, "
+                    f"got {stage.deepen_above}"
+                )
             layers = None if layers is None else layers + stage.deepen
             adapted = adapted or stage.ilora is not None
             if stage.deepen and (adapted or stage.kind != "language"):
@@ -273,11 +286,12 @@ class TrainSettings:
                     f"stage '{stage.name}': an LLM with an I-LoRA gets no new layers: deepen is for language stages "
                     "before the first with ilora"
                 )
-            if stage.lookup_weight and layers is not None and stage.lookup_layer > layers:
-                raise ValueError(
-                    f"stage '{stage.name}': lookup_layer must be at most {layers}, the layers of the LLM, "
-                    f"got {stage.lookup_layer}"
-                )
+            for name, weight in (("lookup_layer", stage.lookup_weight), ("recall_layer", stage.recall_weight)):
+                if weight and layers is not None and getattr(stage, name) > layers:
+                    raise ValueError(
+                        f"stage '{stage.name}': {name} must be at most {layers}, the layers of the LLM, "
+                        f"got {getattr(stage, name)}"
+                    )
 
     def _check_sketches(self, *, has_decoder: bool) -> None:
         """Stages that teach masks to a network without a decoder, or sketches to a decoder that does not know them."""

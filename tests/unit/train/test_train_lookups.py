@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from crab_core.train.batches import LanguageBatches
 from crab_core.train.features import Features
 from crab_core.train.lookups import CHOICES, MEASURES, PLACES, Facts, Lookups, facts_of_clip, facts_of_second
-from crab_core.train.packing import Row, Text
+from crab_core.train.packing import Row, Text, pack
 from crab_core.train.pool import PoolPlan, open_pool
 from crab_core.train.targets import THINGS
 from crab_core.world.labels import label
@@ -103,6 +104,32 @@ def test_the_loss_of_a_guess_is_the_logarithm_of_the_choices_and_parts_add_up() 
     assert len(MEASURES) == batch["measures"].shape[-1]
 
 
+def test_a_head_begins_by_reading_what_stands_there() -> None:
+    torch.manual_seed(0)
+    lookups = Lookups(16)
+    directions = torch.randn(len(THINGS), 16)
+    told = Facts()
+    told.see(THINGS[3], 2, 4, "left", 1)
+    told.hear(THINGS[3], 0, 9, "soft", -12.0)
+    names = torch.tensor([[3, 5, -1, 3, 7]])
+    facts = {
+        "names": names,
+        "choices": torch.from_numpy(told.choices)[None],
+        "measures": torch.from_numpy(told.measures)[None],
+    }
+    states = directions[names.clamp_min(0)]
+    totals = lookups.counts(**facts)
+    lookups.fit([(states, facts), (states, facts)])
+    with torch.no_grad():
+        fitted = lookups(states, **facts, totals=totals)
+    assert float(fitted["facts_right"]) == 1.0 and float(fitted["lookup_loss"]) < 0.1  # a guess costs 13
+    weights = lookups.head.weight.clone()
+    lookups.fit([(states, facts), (states, facts)])
+    assert torch.equal(weights, lookups.head.weight), "what it begins with is a function of what it is given"
+    lookups.fit([(states, {**facts, "names": torch.full_like(names, -1)})])
+    assert torch.equal(weights, lookups.head.weight), "nothing is named, nothing is learnt"
+
+
 def test_rows_hold_names_of_their_own_and_the_facts_of_all_that_they_name(tiny_run: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
@@ -148,7 +175,28 @@ def test_rows_hold_names_of_their_own_and_the_facts_of_all_that_they_name(tiny_r
     assert {name for name in row.facts.present() if len(tokenizer.tokenize(f" {name}")) == 1} <= named_alone
 
 
-def test_a_run_learns_facts_and_leaves_no_head_in_the_model(tiny_config: Path, tmp_path: Path) -> None:
+def test_a_value_recalls_the_last_name_of_its_own_text() -> None:
+    from crab_core.train.lookups import REACH, recalled
+
+    name, other, word, value = 7, 8, 5, 6
+    # the name, a word, a value of it, the other name and at once a value of that
+    told_twice = Text((word,), (name, word, value, other, value), values=(2, 4))
+    # a text that names nothing right behind one that does, and one whose name is too far before its value
+    nameless = Text((word,), (value,), values=(0,))
+    far = Text((name,), (*[word] * REACH, value, value), values=(REACH, REACH + 1))
+    packed = pack([Row((word,), (told_twice, nameless)), Row((word,), (far,))])
+    named = torch.full_like(packed.ids, -1)
+    named[packed.ids == name], named[packed.ids == other] = 3, 4
+    first, second = recalled(named, packed).tolist()
+    #              prefix  prompt  name  word  value  other  value  prompt  value  padding
+    assert first == [-1, -1, -1, 3, -1, 4, -1, -1, -1, -1], "before each value stands of whom it is told"
+    assert second == [-1, *[-1] * REACH, 3, -1, -1], "the nearer value only"
+
+
+@pytest.mark.parametrize("recalls", [{}, {"recall_weight": 0.5, "recall_layer": 1}], ids=["names", "and values"])
+def test_a_run_learns_facts_and_leaves_no_head_in_the_model(
+    recalls: dict[str, float], tiny_config: Path, tmp_path: Path
+) -> None:
     import yaml
     from safetensors import safe_open
 
@@ -156,12 +204,12 @@ def test_a_run_learns_facts_and_leaves_no_head_in_the_model(tiny_config: Path, t
 
     document = yaml.safe_load(tiny_config.read_text())
     (language,) = [one for one in document["stages"] if one["kind"] == "language"][:1]
-    document["stages"] = [{**language, "lookup_weight": 1.0, "lookup_layer": 1, "steps": 6, "save_every": 3}]
+    document["stages"] = [{**language, "lookup_weight": 1.0, "lookup_layer": 1, "steps": 6, "save_every": 3, **recalls}]
     config = tmp_path / "lookups.yaml"
     config.write_text(yaml.safe_dump(document))
     folder = run(config, out=tmp_path / "run")
     with safe_open(folder / "model.safetensors", "pt") as stored:
-        assert not [name for name in stored.keys() if "lookup" in name]  # noqa: SIM118  # no mapping
+        assert not [name for name in stored.keys() if "lookup" in name or "recall" in name]  # noqa: SIM118  # no mapping
     again = run(config, out=tmp_path / "again")
     assert folder.joinpath("model.safetensors").read_bytes() == again.joinpath("model.safetensors").read_bytes()
 
@@ -175,6 +223,9 @@ def test_new_layers_below_an_llm_change_nothing_until_they_learn(tiny_run: Path)
     ids = torch.arange(2, 30)[None]
     with torch.no_grad():
         assert torch.allclose(deeper.llm(ids).logits, model.llm(ids).logits, atol=1e-6)
+        inside = deepen(deeper, 1, above=1).eval()
+        assert torch.allclose(inside.llm(ids).logits, model.llm(ids).logits, atol=1e-6)
+        assert [bool(one.mlp.down_proj.weight.any()) for one in inside.llm.model.layers] == [False, False, False, True]
     deeper.llm(ids, labels=ids).loss.backward()
     lowest = deeper.llm.model.layers[0]
     assert lowest.self_attn.o_proj.weight.grad.abs().sum() > 0 and lowest.mlp.down_proj.weight.grad.abs().sum() > 0
@@ -182,17 +233,11 @@ def test_new_layers_below_an_llm_change_nothing_until_they_learn(tiny_run: Path)
         deepen(add_ilora(model, {"heads": 2, "rank": 2, "alpha": 4.0, "dropout": 0.0}), 1)
 
 
-def test_new_layers_pay_for_what_they_change(tiny_run: Path) -> None:
-    from crab_core.train.language import LanguageStage
-    from crab_core.train.network import deepen, read_model
-    from crab_core.train.packing import pack
-
-    model = deepen(read_model(tiny_run / "words"), 1)
-    stage = LanguageStage(model, projected=True, lookup_weight=1.0, lookup_layer=1, change_weight=2.0).eval()
+def named_batch(width: int) -> dict[str, Any]:
+    """Two rows without media: token 7 names a class, token 8 is where a value of it is told next."""
     packed = pack([Row((5, 6), (Text((7,), (8, 9)),)), Row((5,), (Text((7,), (8,)),))])
-    width = model.config.vl.out_width
     facts = Facts()
-    batch = {
+    return {
         "seen": torch.zeros(2, 10, 6, width),
         "heard": torch.zeros(2, 10, 2, width),
         "in_sight": torch.zeros(2, 10, dtype=torch.bool),
@@ -201,11 +246,21 @@ def test_new_layers_pay_for_what_they_change(tiny_run: Path) -> None:
         "masks": {},
         "lookups": {
             "names": torch.where(packed.ids == 7, 3, -1),
+            "recalled": torch.where(packed.ids == 8, 3, -1),
             "choices": torch.from_numpy(facts.choices)[None].repeat(2, 1, 1),
             "measures": torch.from_numpy(facts.measures)[None].repeat(2, 1, 1),
         },
         **packed.to_dict(),
     }
+
+
+def test_new_layers_pay_for_what_they_change(tiny_run: Path) -> None:
+    from crab_core.train.language import LanguageStage
+    from crab_core.train.network import deepen, read_model
+
+    model = deepen(read_model(tiny_run / "words"), 1)
+    stage = LanguageStage(model, projected=True, lookup_weight=1.0, lookup_layer=1, change_weight=2.0).eval()
+    batch = named_batch(model.config.vl.out_width)
     totals = stage.counts(batch)
     assert totals["positions"] == 5 + 3, "padding does not count"
     with torch.no_grad():
@@ -218,6 +273,24 @@ def test_new_layers_pay_for_what_they_change(tiny_run: Path) -> None:
         unpaid = free(**batch, totals=totals)
     assert float(after["change"]) > 0.1
     assert float(after["loss"] - unpaid["loss"]) == pytest.approx(2.0 * float(after["change"]), rel=1e-4)
+
+
+def test_recalled_facts_are_a_loss_of_their_own(tiny_run: Path) -> None:
+    from crab_core.train.language import LanguageStage
+    from crab_core.train.network import read_model
+
+    model = read_model(tiny_run / "words")
+    settings = {"projected": True, "lookup_weight": 1.0, "lookup_layer": 1}
+    stage = LanguageStage(model, recall_weight=0.5, recall_layer=1, **settings).eval()  # type: ignore[arg-type]
+    without = LanguageStage(model, **settings).eval()  # type: ignore[arg-type]
+    without.lookups.load_state_dict(stage.lookups.state_dict())
+    batch = named_batch(model.config.vl.out_width)
+    totals = stage.counts(batch)
+    assert totals["recalled"] == 2 and totals["names"] == 2
+    with torch.no_grad():
+        told, bare = stage(**batch, totals=totals), without(**batch, totals=without.counts(batch))
+    assert "recall_loss" not in bare and float(told["recall_loss"]) > 0
+    assert float(told["loss"] - bare["loss"]) == pytest.approx(0.5 * float(told["recall_loss"]), rel=1e-3)
 
 
 def test_a_stage_deepens_the_llm_once_also_if_it_is_resumed(tiny_config: Path, tmp_path: Path) -> None:
@@ -272,6 +345,12 @@ def test_the_plan_counts_new_layers_in_their_stage_and_behind_it(tiny_config: Pa
     ("settings", "message"),
     [
         pytest.param({"lookup_weight": 1, "lookup_layer": 99}, "lookup_layer must be at most", id="no such layer"),
+        pytest.param(
+            {"lookup_weight": 1, "lookup_layer": 1, "recall_weight": 1, "recall_layer": 99},
+            "recall_layer must be at most",
+            id="no such layer to recall at",
+        ),
+        pytest.param({"deepen": 1, "deepen_above": 99}, "deepen_above must be at most", id="no such place"),
         pytest.param({"ilora": {"heads": 2}, "deepen": 1}, "an I-LoRA gets no new layers", id="below its own adapter"),
     ],
 )

@@ -194,6 +194,7 @@ def test_a_run_teaches_the_decoder_and_the_states_and_brings_them_together(tiny_
         ({"kind": "visual", "train": ("vl_projector",), "sketch_weight": 1.0}, "sketch_weight: is for language stages"),
         ({"kind": "audio", "train": ("al_projector",), "lookup_weight": 1.0}, "lookup_weight: is for language stages"),
         ({"kind": "language", "train": ("llm",), "change_weight": 1.0}, "change_weight: holds what lookups teach"),
+        ({"kind": "language", "train": ("llm",), "recall_weight": 1.0}, "recall_weight: recalls what lookups teach"),
         ({"kind": "language", "train": ("llm",), "sketch_weight": 1.0}, "sketch_weight: none of the tasks has masks"),
         ({"kind": "masks", "train": ("masks", "llm")}, "only 'masks' learns, got masks, llm"),
         ({"kind": "language", "train": ("llm", "masks"), "sketch_weight": -1.0}, "sketch_weight: must be 0 or more"),
