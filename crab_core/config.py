@@ -133,17 +133,24 @@ def _build_dataclass(kind: Any, value: object, where: str, mistakes: list[str]) 
         return _tell(mistakes, where, f"expected 'key: value' lines, found {_shown(value)}")
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    before = len(mistakes)
+    given = {name: name for name in fields if name in value}  # field -> the key under which its value stands
     for key in value:
         if key not in fields:
-            mistakes.append(f"{_join(where, key)}: no such key, {_near(str(key), list(fields))}")
+            near = _near(str(key), list(fields))
+            hint = f"did you mean '{near}'?" if near else f"the keys are {', '.join(fields)}"
+            mistakes.append(f"{_join(where, key)}: no such key, {hint}")
+            if near:
+                given.setdefault(near, key)  # what follows from the value is told, too
     built = {}
+    complete = True
     for name, field in fields.items():
-        if name in value:
-            built[name] = _build(hints[name], value[name], _join(where, name), mistakes)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        if name in given:
+            built[name] = _build(hints[name], value[given[name]], _join(where, given[name]), mistakes)
+            complete = complete and built[name] is not _WRONG
+        if name not in value and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             mistakes.append(f"{_join(where, name)}: this key is required")
-    if len(mistakes) > before:
+            complete = complete and name in given
+    if not complete:
         return _WRONG
     try:
         return kind(**built)
@@ -191,6 +198,8 @@ def _build_sequence(kind: Any, value: object, where: str, mistakes: list[str]) -
     built = [
         _build(one, item, _join(where, i), mistakes) for i, (one, item) in enumerate(zip(kinds, value, strict=True))
     ]
+    if any(item is _WRONG for item in built):
+        return _WRONG
     return built if get_origin(kind) is list else tuple(built)
 
 
@@ -198,10 +207,11 @@ def _build_mapping(kind: Any, value: object, where: str, mistakes: list[str]) ->
     if not isinstance(value, dict):
         return _tell(mistakes, where, f"expected 'key: value' lines, found {_shown(value)}")
     key_kind, item_kind = get_args(kind)
-    return {
+    built = {
         _build(key_kind, key, _join(where, key), mistakes): _build(item_kind, item, _join(where, key), mistakes)
         for key, item in value.items()
     }
+    return _WRONG if any(one is _WRONG for one in (*built, *built.values())) else built
 
 
 def _build_scalar(kind: Any, value: object, where: str, mistakes: list[str]) -> Any:
@@ -236,9 +246,9 @@ def _tell(mistakes: list[str], where: str, what: str) -> object:
     return _WRONG
 
 
-def _near(key: str, known: list[str]) -> str:
+def _near(key: str, known: list[str]) -> str | None:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"the keys are {', '.join(known)}"
+    return near[0] if near else None
 
 
 def _join(where: str, key: object) -> str:

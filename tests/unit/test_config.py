@@ -37,6 +37,12 @@ class Run:
     limit: int | Literal["all"] = "all"
     resume: bool = True
 
+    def __post_init__(self) -> None:
+        if min(self.weights.values(), default=0.0) < 0:
+            raise ValueError("weights must not be negative")
+        if len({one.name for one in self.stages}) < len(self.stages):
+            raise ValueError("stages need names of their own")
+
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Run:
     path = tmp_path / "train.yaml"
@@ -137,6 +143,49 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert len(caught.value.mistakes) == 5
     assert caught.value.message.startswith("5 mistakes in")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "mistakes"),
+    [
+        pytest.param(
+            "name: x\nstages: [{name: a, steps: 0, zzzz: 1}]",
+            ["stages.0.zzzz: no such key", "stages.0: steps must be at least 1, got 0"],
+            id="beside an unknown key",
+        ),
+        pytest.param(
+            "name: x\nstages: [{name: a, stpes: 0}]",
+            ["stages.0.stpes: no such key, did you mean 'steps'?", "stages.0: steps must be at least 1, got 0"],
+            id="under the misspelt key",
+        ),
+        pytest.param(
+            "name: x\nstages: [{name: a, stpes: many}]",
+            ["stages.0.stpes: no such key, did you mean 'steps'?", "stages.0.stpes: expected a whole number"],
+            id="of the misspelt key's kind",
+        ),
+        pytest.param(
+            "nam: x\nstages: [{name: a, steps: 3, stpes: 0}]",
+            [
+                "nam: no such key, did you mean 'name'?",
+                "name: this key is required",
+                "stages.0.stpes: no such key, did you mean 'steps'?",
+            ],
+            id="not of a key that is right beside it",
+        ),
+        pytest.param(
+            "name: x\nzzzz: 1\nstages: [{name: a, zzzz: 1}, {name: a}]",
+            ["zzzz: no such key", "stages.0.zzzz: no such key", "stages need names of their own"],
+            id="of the whole",
+        ),
+    ],
+)
+def test_an_unknown_key_hides_no_other_mistake(tmp_path: Path, text: str, mistakes: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    told = sorted(caught.value.mistakes)
+    assert len(told) == len(mistakes)
+    for line, start in zip(told, sorted(mistakes), strict=True):
+        assert line.startswith(start)
 
 
 def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
