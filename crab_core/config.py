@@ -133,14 +133,7 @@ def _build_dataclass(kind: Any, value: object, where: str, mistakes: list[str]) 
         return _tell(mistakes, where, f"expected 'key: value' lines, found {_shown(value)}")
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    given = {name: name for name in fields if name in value}  # field -> the key under which its value stands
-    for key in value:
-        if key not in fields:
-            near = _near(str(key), list(fields))
-            hint = f"did you mean '{near}'?" if near else f"the keys are {', '.join(fields)}"
-            mistakes.append(f"{_join(where, key)}: no such key, {hint}")
-            if near:
-                given.setdefault(near, key)  # what follows from the value is told, too
+    given = _given(fields, value, where, mistakes)
     built = {}
     complete = True
     for name, field in fields.items():
@@ -156,6 +149,23 @@ def _build_dataclass(kind: Any, value: object, where: str, mistakes: list[str]) 
         return kind(**built)
     except ValueError as err:
         return _tell(mistakes, where, str(err))
+
+
+def _given(
+    fields: Mapping[str, object], value: Mapping[str, object], where: str, mistakes: list[str]
+) -> dict[str, str]:
+    """Field -> the key under which its value stands; of an unknown key that is the field nearest to it, if it is free,
+    so that what follows from the value is told, too.
+    """
+    given = {name: name for name in fields if name in value}
+    for key in value:
+        if key not in fields:
+            near = _near(str(key), list(fields))
+            hint = f"did you mean '{near}'?" if near else f"the keys are {', '.join(fields)}"
+            mistakes.append(f"{_join(where, key)}: no such key, {hint}")
+            if near:
+                given.setdefault(near, key)
+    return given
 
 
 def _build_union(kind: Any, value: object, where: str, mistakes: list[str]) -> Any:

@@ -66,7 +66,8 @@ STAGE: Mapping[str, str] = {
     "samples": "texts that share one clip of a batch (`language`)",
     "tasks": "how often each task is drawn, as weights; none is avqa 4, ave 1, avvp 1, avcap 0.5 for generated clips, "
     "and for files all that they teach, each row as often as another (`language`)",
-    "templates": "how often questions of a kind are drawn, as weights; 1 for those not named (`network`, `language`)",
+    "templates": "how often questions, or expressions (`ref_name`, `ref_place`, …), of a kind are drawn, as weights; "
+    "1 for those not named (`network`, `language`)",
     "reasoning": "share of questions that are answered with their reasons first (`language`)",
     "reading": "share of rows that have the facts of a clip in words in place of its media (`language`)",
     "mask_weight": "what the loss of masks counts beside that of texts (`language`, with `masks` in `train`)",

@@ -141,7 +141,7 @@ class LanguageBatches:
 
     `stills` are the features of seconds on their own, where those differ from a second's in its clip. `masks` makes
     what a mask decoder learns from of the rows, their clips and the batch's length. `names` (V,) is the class
-    that each token id names, -1 for none, if their facts are learnt.
+    that each token id names, -1 for none, if their facts are learnt, and with `recalls` also where values are told.
     """
 
     features: Features
@@ -151,6 +151,7 @@ class LanguageBatches:
     stills: Features | None = None
     masks: MaskMaker | None = None
     names: torch.Tensor | None = None
+    recalls: bool = False
 
     def pieces(self, items: Sequence[int], shares: Sequence[Share], stills: int = 0) -> list[Batch]:
         """The batches of one step: of the items, and if wanted of so many rows about single pictures beside them.
@@ -204,15 +205,14 @@ class LanguageBatches:
             **packed.to_dict(),
         }
 
-    @staticmethod
-    def _lookups(rows: Sequence[Row], named: torch.Tensor, packed: Packed) -> dict[str, torch.Tensor]:
+    def _lookups(self, rows: Sequence[Row], named: torch.Tensor, packed: Packed) -> dict[str, torch.Tensor]:
         """What `Lookups` learn from: the classes named and recalled (B, L), where a row has facts, and these facts."""
         told = [one.facts or Facts() for one in rows]
         without = torch.tensor([one.facts is None for one in rows])
         named = named.masked_fill(without[:, None], -1)
         return {
             "names": named,
-            "recalled": recalled(named, packed),
+            **({"recalled": recalled(named, packed)} if self.recalls else {}),
             "choices": torch.from_numpy(np.stack([one.choices for one in told])),
             "measures": torch.from_numpy(np.stack([one.measures for one in told])),
         }

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from crab_core.nn.crab import CrabModel
+    from crab_core.train.language import LanguageStage
 
 CORPUS_CLIPS = 1_000
 FIT_BATCHES, FIT_ITEMS = 12, 2**40  # what heads of lookups begin with, and its first item: no step comes so far
@@ -193,7 +194,8 @@ class Training:
         if self.group.is_shared:
             share_norms(module)
         pieces = SharedPieces(module, make, stage, self.group)
-        return Work(module, pieces, lambda step: [f"item {one}" for one in pieces.items(step)])
+        begin = partial(_fit_heads, module, make, stage) if stage.lookup_weight else None
+        return Work(module, pieces, lambda step: [f"item {one}" for one in pieces.items(step)], begin=begin)
 
     def task_of(self, model: CrabModel, stage: Stage) -> tuple[Any, MakeBatches]:
         """The module that learns in a stage and what makes its batches."""
@@ -225,7 +227,8 @@ class Training:
         if draws or stage.sketch_weight:
             masks = partial(mask_batch, pool=self.pool, mean=media.mean, std=media.std)
         names = named_by_token(self.tokenizer) if stage.lookup_weight else None
-        batches = LanguageBatches(features, self.targets.seconds, rows, seed, stills, masks, names)
+        recalls = stage.recall_weight > 0
+        batches = LanguageBatches(features, self.targets.seconds, rows, seed, stills, masks, names, recalls)
         learner = LanguageStage(
             model,
             stage.answer_weight,
@@ -239,15 +242,7 @@ class Training:
             sketch_weight=stage.sketch_weight,
             draws=draws,
         )
-        make = partial(batches.pieces, stills=stage.stills)
-        if stage.lookup_weight:
-            rows_at_once = range(stage.batch + stage.stills)
-            learner.fit_heads(
-                batch
-                for start in range(FIT_ITEMS, FIT_ITEMS + FIT_BATCHES * stage.batch, stage.batch)
-                for batch in make(range(start, start + stage.batch), [rows_at_once])
-            )
-        return learner, make
+        return learner, partial(batches.pieces, stills=stage.stills)
 
     def introduce(self, model: CrabModel) -> None:
         """Makes a new LLM and the rows that it will read fit for each other, before its first stage."""
@@ -338,3 +333,13 @@ class Training:
             raise UsageError(str(err), hint="Raise it: --set vocabulary=1000") from err
         tokenizer.save_pretrained(folder)
         return tokenizer
+
+
+def _fit_heads(learner: LanguageStage, make: MakeBatches, stage: Stage) -> None:
+    """What reads facts off the states begins fitted to batches of which no step learns."""
+    rows = range(stage.batch + stage.stills)
+    learner.fit_heads(
+        batch
+        for start in range(FIT_ITEMS, FIT_ITEMS + FIT_BATCHES * stage.batch, stage.batch)
+        for batch in make(range(start, start + stage.batch), [rows])
+    )

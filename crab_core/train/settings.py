@@ -80,9 +80,9 @@ class Stage:
     """One stage: what is learnt (`kind`), by which parts of the network (`train`), for how many steps and how fast.
 
     `visual` and `audio` teach an encoder and its projector dense labels of frames and seconds, `masks` teaches the
-    mask decoder to draw from sketches; `language` teaches text: `tasks` weighs the tasks, `templates` the kinds of
-    questions (1 if not named), `samples` texts share one clip, `reasoning` is the share of questions answered with
-    explicit reasoning, and each token of a short answer, or of a number, place or level, counts `answer_weight`
+    mask decoder to draw from sketches; `language` teaches text: `tasks` weighs the tasks, `templates` their kinds of
+    questions or expressions (1 if not named), `samples` texts share one clip, `reasoning` is the share of questions
+    with explicit reasoning, and each token of a short answer, or of a number, place or level, counts `answer_weight`
     times. `ilora` adds the adapter (heads, rank, alpha, dropout) before the stage begins; `match_heads` puts the
     heads of all layers under one number when it ends. `places` lets a visual stage also teach each query which cell
     it reads. `until` ends a stage before its schedule of `steps` does. With a `lookup_weight` every name of a class
@@ -150,9 +150,11 @@ class Stage:
             yield f"train: name at least one part that learns, of {', '.join(PARTS)}"
         yield from (f"tasks: no task is called '{task}'" for task in self.tasks if task not in TASK_NAMES)
         if self.templates:
+            from crab_core.world.moments import EXPRESSIONS
             from crab_core.world.questions import ASKS
 
-            yield from (f"templates: no question is called '{one}'" for one in self.templates if one not in ASKS)
+            known = (*ASKS, *EXPRESSIONS)
+            yield from (f"templates: no question is called '{one}'" for one in self.templates if one not in known)
         if self.ilora is not None:
             from crab_core.nn.crab_config import ILoraConfig
 

@@ -108,13 +108,14 @@ class RowMaker:
         """A row about one second of the clip."""
         scene = self.scenes[clip]
         second = pick_second(scene, rng)
-        made = moment_samples(scene, second, self.maps[clip, second], rng, tasks=tuple(self.stage.mixture))
+        tasks, ids = tuple(self.stage.mixture), self.maps[clip, second]
+        made = moment_samples(scene, second, ids, rng, tasks=tasks, expressions=None)
         texts = [self._split(sample) for sample in self._choose(made, rng)]
         prefix = self.prefix_of(texts[0][0], 1, 1) if texts else ()
         row = Row(prefix, tuple(text for _, text in texts), second=second)
         if not self.stage.lookup_weight:
             return row
-        shown = sights(scene, second, self.maps[clip, second])
+        shown = sights(scene, second, ids)
         return self._named(row, facts_of_second(label(scene), second, shown), rng)
 
     def _named(self, row: Row, facts: Facts, rng: np.random.Generator) -> Row:

@@ -41,12 +41,14 @@ class Work:
     `pieces(step)` are the batches of this process; `module(**batch)` gives a piece's part of the step's `loss` and of
     further values to report, which are summed over pieces and processes. `ids(step)` names what is in all of them.
     `names()` are the values of the step whose pieces were asked for last, where several processes must agree on them.
+    `begin()` readies the module before the stage's first step, not where a checkpoint is gone on from.
     """
 
     module: nn.Module
     pieces: Callable[[int], Sequence[Batch]]
     ids: Callable[[int], Sequence[str]]
     names: Callable[[], Sequence[str]] | None = None
+    begin: Callable[[], None] | None = None
 
 
 @dataclass
@@ -90,6 +92,8 @@ class StageLoop:
         the checkpoint is of other weights.
         """
         done = self._restore(self.checkpoints.last(self.offset, self.offset + self.end)) if resume else 0
+        if not done and self.work.begin is not None:
+            self.work.begin()
         self.work.module.train()
         for step in range(done, self.end):
             self.step(step)

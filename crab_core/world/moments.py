@@ -9,7 +9,7 @@ Letters: H, W of a map of instance ids.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +31,9 @@ MOMENT_TASKS: tuple[str, ...] = ("arig", "ssl", *TASKS_WITH_MASKS)
 COORDINATES = 100  # a box is told in hundredths of the picture
 _PICTURES = 2504  # the stream of `describe_pictures` beside the scene's own seed
 SOUNDING_SHARE = 0.8  # of the pictures are of a second in which something sounds that is seen
+EXPRESSIONS = (  # their kinds
+    "ref_name", "ref_absent", "ref_silent", "ref_sounding", "ref_loudest", "ref_softest", "ref_place",
+)  # fmt: skip
 CLEAR_DB = 3.0  # between the two loudest, or the two softest, sounds that an expression tells apart
 
 
@@ -78,9 +81,9 @@ def moment_samples(
     rng: np.random.Generator,
     *,
     tasks: Sequence[str] = MOMENT_TASKS,
-    expressions: int = 3,
+    expressions: int | None = 3,
 ) -> list[Sample]:
-    """Everything that can be asked of a second: each task where it applies, and some expressions.
+    """Everything that can be asked of a second: each task where it applies, and some expressions, all if None.
 
     `ids` (H, W) is the map of instance ids of that second's picture.
     """
@@ -140,9 +143,9 @@ def _ms3(shown: Sequence[Sight]) -> Sample:
     return _sample("ms3", _names(heard), write_mask(_names(heard)), heard)
 
 
-def _referred(expression: str, meant: Sequence[Sight]) -> Sample:
+def _referred(kind: str, expression: str, meant: Sequence[Sight]) -> Sample:
     names = _names(meant)
-    return _sample("ref-avs", names, write_referred(expression, names), meant, expression)
+    return replace(_sample("ref-avs", names, write_referred(expression, names), meant, expression), template=kind)
 
 
 MAKERS: Mapping[str, Callable[[Sequence[Sight]], Sample | None]] = MappingProxyType(
@@ -150,26 +153,26 @@ MAKERS: Mapping[str, Callable[[Sequence[Sight]], Sample | None]] = MappingProxyT
 )
 
 
-def _expressions(shown: Sequence[Sight], dice: Dice) -> Iterator[tuple[str, list[Sight]]]:
-    """Expressions with the drawings that they mean: by name, by what they do, by place, and one that means nothing."""
+def _expressions(shown: Sequence[Sight], dice: Dice) -> Iterator[tuple[str, str, list[Sight]]]:
+    """Kind, expression and the drawings that it means: by name, by what they do, by place, and one of nothing."""
     by_name = {one.name: [other for other in shown if other.name == one.name] for one in shown}
     for name, meant in by_name.items():
-        yield f"the {name if len(meant) == 1 else CLASSES[name].plural}", meant
+        yield "ref_name", f"the {name if len(meant) == 1 else CLASSES[name].plural}", meant
     absent = [name for name in CLASSES if name not in by_name]
-    yield f"the {dice.pick(absent)}", []
+    yield "ref_absent", f"the {dice.pick(absent)}", []
     silent = [one for one in shown if not one.sounds]
-    yield (f"the silent object{'s' if len(silent) > 1 else ''}", silent)
+    yield "ref_silent", f"the silent object{'s' if len(silent) > 1 else ''}", silent
     heard = [one for one in shown if one.sounds]
     if heard:
-        yield f"the sounding object{'s' if len(heard) > 1 else ''}", heard
+        yield "ref_sounding", f"the sounding object{'s' if len(heard) > 1 else ''}", heard
     for word, sign in (("loudest", -1.0), ("softest", 1.0)):
         levels = sorted({(sign * one.actor.level_db, one.name) for one in heard})
         if len(levels) > 1 and levels[1][0] - levels[0][0] >= CLEAR_DB:
-            yield f"the object making the {word} sound", by_name[levels[0][1]]
+            yield f"ref_{word}", f"the object making the {word} sound", by_name[levels[0][1]]
     for column, words in PLACES.items():
         there = [one for one in shown if one.figure.column == column]
         if len(there) == 1:
-            yield f"the object {words}", there
+            yield "ref_place", f"the object {words}", there
 
 
 PLACES: Mapping[Column, str] = MappingProxyType(

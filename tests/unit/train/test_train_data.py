@@ -374,3 +374,25 @@ def test_weights_of_questions_decide_which_are_drawn(row_maker: Callable[..., Ro
 
     counts = {"kinds_count": 30.0, "things_count": 30.0, "sounds_count": 30.0}
     assert asked(**dict.fromkeys(counts, 0.0)) < asked() < asked(**counts)
+
+
+def test_weights_of_expressions_decide_which_are_drawn(row_maker: Callable[..., RowMaker], scenes: list[Scene]) -> None:
+    def drawn(**weights: float) -> list[str]:
+        make = row_maker(samples=2, tasks={"ref-avs": 1.0}, templates=weights)
+        rows = [make(at, True, np.random.default_rng([at, seed])) for at in range(len(scenes)) for seed in range(9)]
+        return [make.tokenizer.decode(text.prompt) for row in rows for text in row.texts]
+
+    def silent(**weights: float) -> float:
+        texts = drawn(**weights)
+        return sum("silent" in text for text in texts) / len(texts)
+
+    assert silent(ref_silent=0.0) == 0.0
+    assert 0.0 < silent() < 0.4
+    assert silent(ref_silent=50.0) > 0.45, "in each picture one of two texts"
+
+
+def test_a_row_about_a_picture_can_hold_every_expression_of_it(row_maker: Callable[..., RowMaker]) -> None:
+    make = row_maker(samples=30, tasks={"ref-avs": 1.0})
+    rows = [make(at, True, np.random.default_rng([at, 1])) for at in range(6)]
+    assert all(len({text.prompt for text in row.texts}) == len(row.texts) for row in rows)
+    assert max(len(row.texts) for row in rows) > 4, "more than are asked in a test"

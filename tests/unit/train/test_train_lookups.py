@@ -160,6 +160,7 @@ def test_rows_hold_names_of_their_own_and_the_facts_of_all_that_they_name(tiny_r
         [0, 1, 2], [range(3)]
     )
     lookups = asked["lookups"]
+    assert "recalled" not in lookups, "only where it is learnt"
     for ids, named in zip(asked["ids"], lookups["names"], strict=True):
         for token, number in zip(ids.tolist(), named.tolist(), strict=True):
             assert number == names.get(token, -1)
@@ -212,6 +213,35 @@ def test_a_run_learns_facts_and_leaves_no_head_in_the_model(
         assert not [name for name in stored.keys() if "lookup" in name or "recall" in name]  # noqa: SIM118  # no mapping
     again = run(config, out=tmp_path / "again")
     assert folder.joinpath("model.safetensors").read_bytes() == again.joinpath("model.safetensors").read_bytes()
+
+
+def test_heads_are_fitted_once_and_not_where_a_run_goes_on(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    import yaml
+
+    from crab_core.train.language import LanguageStage
+    from crab_core.train.loop import run
+
+    fitted: list[int] = []
+
+    def counting(self: LanguageStage, batches: Any, fit: Any = LanguageStage.fit_heads) -> None:
+        fitted.append(1)
+        fit(self, batches)
+
+    monkeypatch.setattr(LanguageStage, "fit_heads", counting)
+    document = yaml.safe_load(tiny_config.read_text())
+    (language,) = [one for one in document["stages"] if one["kind"] == "language"][:1]
+    document["stages"] = [{**language, "lookup_weight": 1.0, "lookup_layer": 1, "steps": 4, "until": 4}]
+    config, out = tmp_path / "fit.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump(document))
+    whole = run(config, out=out).joinpath("model.safetensors").read_bytes()
+    assert len(fitted) == 1
+    shutil.rmtree(out / "model")
+    assert run(config, out=out).joinpath("model.safetensors").read_bytes() == whole
+    assert len(fitted) == 1, "the checkpoint has them"
 
 
 def test_new_layers_below_an_llm_change_nothing_until_they_learn(tiny_run: Path) -> None:
