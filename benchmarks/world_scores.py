@@ -12,10 +12,12 @@ import datetime
 import os
 import platform
 import sys
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from itertools import combinations, count, islice, repeat
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -26,13 +28,19 @@ from record import commit
 from crab_core.engine.session import load
 from crab_core.evaluate.moment_runner import evaluate_moments
 from crab_core.evaluate.report import Report, Table, write_report
-from crab_core.evaluate.world_runner import WorldTest, evaluate_world
+from crab_core.evaluate.world_runner import SECONDS, WorldTest, evaluate_world
 from crab_core.progress import Note, Progress
+from crab_core.train.pool import PoolPlan
 from crab_core.world.bank import load_bank
-from crab_core.world.scene import fingerprint
+from crab_core.world.scene import fingerprint, sample_scene
+from crab_core.world.spec import Scene
+
+Three = tuple[str, ...]  # three sounds, by the alphabet
 
 
-def tests(clips: int, questions: int, held_out: Path | None) -> dict[str, WorldTest]:
+def tests(
+    clips: int, questions: int, held_out: Path | None, training: Mapping[str, Any] | None
+) -> dict[str, WorldTest]:
     """What is measured, by the name that stands behind each table's title."""
     usual = WorldTest(clips=clips, questions=questions, batch=64, other_clip=False)
     few = replace(usual, clips=max(1, clips // 5))
@@ -44,7 +52,31 @@ def tests(clips: int, questions: int, held_out: Path | None) -> dict[str, WorldT
     if held_out is not None:
         named["unseen drawing style"] = replace(few, drawings=held_out)
         named["unseen sound font"] = replace(few, recordings=held_out)
+    if training is not None:
+        known = trios(PoolPlan("train", training["clips"], training["seed"], training["short_share"]))
+        for new in (True, False):
+            name = f"three sounds or more, {'never' if new else 'also'} heard together in training"
+            named[name] = replace(few, chosen=tuple(islice(with_trios(known, clips, new=new), few.clips)))
     return named
+
+
+def trios(plan: PoolPlan) -> set[Three]:
+    """Which three sounds are heard in one and the same clip of a training."""
+    return {three for index in range(plan.clips) for three in trios_of(plan.scene(index))}
+
+
+def trios_of(scene: Scene) -> set[Three]:
+    """All choices of three of the sounds of a scene."""
+    return set(combinations(sorted({one.name for one in scene.actors if one.heard}), 3))
+
+
+def with_trios(known: set[Three], start: int, *, new: bool) -> Iterator[int]:
+    """The numbers from `start` on of test clips with three sounds or more, some of them, or none, `new` together."""
+    bank = load_bank()
+    for index in count(start):
+        heard = trios_of(sample_scene("test", index, bank=bank, seconds=SECONDS))
+        if heard and bool(heard - known) == new:
+            yield index
 
 
 def tell(told: Progress | Note) -> None:
@@ -74,7 +106,8 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    named = tests(options.clips, options.questions, options.held_out)
+    training = load(options.model, device="cpu").header.training.get("settings", {}).get("data", {})
+    named = tests(options.clips, options.questions, options.held_out, training if "clips" in training else None)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as workers:
         parts = workers.map(measured, repeat(options.model), named, named.values())
         tables = [table for part in parts for table in part]

@@ -44,7 +44,7 @@ TOKENS: Mapping[str, int] = {"avqa": 96, "ave": 128, "avvp": 112}
 class WorldTest:
     """Which clips: a split, how many, how many questions each, and whose drawings and sounds.
 
-    `other_clip` also asks the model about wrong clips, which doubles the time that questions take. `direct` asks for
+    `chosen` are the numbers of the clips in their split, which else are the first ones. `other_clip` also asks the model about wrong clips, which doubles the time that questions take. `direct` asks for
     answers without reasons, in the wording that training has for them.
     """
 
@@ -58,6 +58,7 @@ class WorldTest:
     recordings: Path | None = None
     batch: int = 32
     direct: bool = False
+    chosen: tuple[int, ...] | None = None
 
     def bank(self) -> Bank:
         """The shipped bank, or one with the drawings or the recordings of another file."""
@@ -67,9 +68,8 @@ class WorldTest:
 
     def scenes(self, bank: Bank) -> list[Scene]:
         """The scenes of the clips, in order."""
-        return [
-            sample_scene(self.split, index, seed=self.seed, bank=bank, seconds=SECONDS) for index in range(self.clips)
-        ]
+        numbers = range(self.clips) if self.chosen is None else self.chosen[: self.clips]
+        return [sample_scene(self.split, index, seed=self.seed, bank=bank, seconds=SECONDS) for index in numbers]
 
 
 def evaluate_world(model: Model, test: WorldTest, on_progress: Listener = ignore) -> tuple[Table, ...]:

@@ -1,7 +1,7 @@
 """Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA).
 
 Reasoning lists what the question is about and says which of it is meant. Where a question names the things itself,
-it says at once of them what decides. What comes first, or is loudest, is the first of its list.
+it says at once of them what decides. What comes first, or last, is the first of its list.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from crab_core.world.asking import (
     Ask,
     Draft,
     View,
-    by_loudness,
     by_start,
     counted,
     either,
@@ -111,8 +110,7 @@ def where_loudest(view: View, dice: Dice) -> Draft | None:
     """Where is the loudest thing?"""
     if not view.heard:
         return None
-    levels = hear_levels(by_loudness(view.heard))
-    return place_of(extreme(view.heard, loud=True), "loudest", levels, noun(dice, view.heard_by))
+    return place_of(extreme(view.heard, loud=True), "loudest", hear_levels(view.heard), noun(dice, view.heard_by))
 
 
 def where_first(view: View, dice: Dice) -> Draft | None:
@@ -127,9 +125,9 @@ def louder_side(view: View, dice: Dice) -> Draft | None:
     if not pair or "several" in columns:
         return None
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
-    said = [_level(view.heard_by[x]), f"{_level(view.heard_by[y])}, so the {x} is {'louder' if wanted else 'softer'}"]
+    said = f"{told([_level(fact) for fact in view.heard])[:-1]}, so the {x} is {'louder' if wanted else 'softer'}."
     sides = {"at_side": at(view.heard_by[x].place), "at_other": at(view.heard_by[y].place)}
-    return Draft(yes_no(wanted), told(said), {**noun(dice, (x, y)), **sides})
+    return Draft(yes_no(wanted), said, {**noun(dice, (x, y)), **sides})
 
 
 def seen_longer(view: View, dice: Dice) -> Draft | None:
@@ -158,7 +156,7 @@ def sounds_last(view: View, dice: Dice) -> Draft | None:
     *_, other, last = [None, None, *by_start(view.heard)]
     if other is None or last is None or last.start_s == other.start_s:
         return None
-    said = f"{hear_starts(by_start(view.heard))} The last is the {last.name}."
+    said = f"{hear_starts(reversed(by_start(view.heard)))} The last is the {last.name}."
     return Draft(last.name, said, noun(dice, view.heard_by))
 
 

@@ -1,7 +1,7 @@
 """Question templates about what is seen.
 
-Reasoning lists what the question is about and says which of it is meant. Where a question names the thing or the place
-itself, it says at once what is there.
+Reasoning lists what the question is about and says which of it is meant. Where a question names the thing itself, it
+says at once what decides.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, by_start, counted, either, naming, noun, seen_of, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
-from crab_core.world.narration import at, listed, see, see_starts, some, span
+from crab_core.world.narration import at, listed, see, see_places, see_starts, some, span
 from crab_core.world.spec import COLUMNS
 
 HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard from off screen
@@ -72,7 +72,8 @@ def what_at(view: View, dice: Dice) -> Draft | None:
         return None
     fact = dice.pick(alone)
     side = at(fact.place)
-    return Draft(fact.name, f"{side[0].upper()}{side[1:]} I see {some(fact.name, fact.count)}.", {"at_side": side})
+    said = f"{see_places(view.seen)} {side[0].upper()}{side[1:]} I see {some(fact.name, fact.count)}."
+    return Draft(fact.name, said, {"at_side": side})
 
 
 def left_of(view: View, dice: Dice) -> Draft | None:

@@ -15,6 +15,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import qlora  # noqa: E402
 import random_crab  # noqa: E402
 import sam2  # noqa: E402
+import world_scores  # noqa: E402
 
 
 def parameters(config: object) -> int:
@@ -91,3 +92,26 @@ def test_the_script_runs_on_small_shapes(script: str, words: list[str], tmp_path
         assert set(report["rows"]) == {"ours", "published_loop", "kept_activations"}
     else:
         assert report["requests"]["infer again"]["reused_tokens"] > 0
+
+
+def test_combinations_are_new_where_three_sounds_were_never_heard_together_in_training() -> None:
+    from itertools import islice
+
+    from crab_core.train.pool import PoolPlan
+    from crab_core.world.bank import load_bank
+    from crab_core.world.scene import sample_scene
+
+    plan = PoolPlan("train", 300, 1, 0.15)
+    heard = [{one.name for one in plan.scene(index).actors if one.heard} for index in range(plan.clips)]
+    known = world_scores.trios(plan)
+    chosen = {new: list(islice(world_scores.with_trios(known, 50, new=new), 8)) for new in (True, False)}
+    for new, numbers in chosen.items():
+        assert min(numbers) >= 50 and numbers == sorted(set(numbers))
+        for index in numbers:
+            scene = sample_scene("test", index, bank=load_bank(), seconds=10)
+            told = world_scores.trios_of(scene)
+            assert told and any(not any(set(three) <= others for others in heard) for three in told) == new
+    assert not set(chosen[True]) & set(chosen[False])
+    named = world_scores.tests(40, 2, None, {"clips": 300, "seed": 1, "short_share": 0.15})
+    assert [len(one.chosen) for one in named.values() if one.chosen] == [8, 8]
+    assert len(world_scores.tests(40, 2, None, None)) == len(named) - 2

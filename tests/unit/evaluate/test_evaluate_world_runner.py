@@ -124,6 +124,12 @@ def test_the_baseline_of_another_clip_can_be_left_out(truths: dict[tuple[str, Pr
     assert set(tables["AVQA"].line("all").baselines) == {"majority"}
 
 
+def test_clips_can_be_chosen_by_their_numbers(truths: dict[tuple[str, Prompt], str]) -> None:
+    chosen = WorldTest(clips=2, questions=1, other_clip=False, chosen=(7, 31, 4))
+    _, network = scored(lambda clip, prompt: "", chosen)
+    assert [clip.path.name for clip in network.clips] == ["test-7", "test-31"], "so many of them"
+
+
 def test_clips_without_an_event_to_localize_have_no_table_of_it(truths: dict[tuple[str, Prompt], str]) -> None:
     bank = load_bank()
     seed = next(seed for seed in range(20) if sample_scene("test", 0, seed=seed, bank=bank).kind != "ave")

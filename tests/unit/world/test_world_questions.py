@@ -172,36 +172,43 @@ def test_reasons_end_with_what_is_meant(scenes: list[Scene], template: str, reas
     assert told == {meant: {answer} for meant, answer in reasons.items()}
 
 
-BY_LEVEL = "The violin is loud, the dog is fairly loud and the bell is soft."
+LEVELS = "The bell is soft, the dog is fairly loud and the violin is loud."
 BY_START = "I hear a violin from 0, a dog from 2 and a bell from 6."
+FROM_THE_LAST = "I hear a bell from 6, a dog from 2 and a violin from 0."
 
 
 @pytest.mark.parametrize(
     ("template", "reasons"),
     [
-        ("loudest", f"{BY_LEVEL} The loudest is the violin."),
-        ("softest", f"{BY_LEVEL} The softest is the bell."),
-        ("where_loudest", f"{BY_LEVEL} The loudest is the violin, on the right."),
+        ("loudest", f"{LEVELS} The loudest is the violin."),
+        ("softest", f"{LEVELS} The softest is the bell."),
+        ("where_loudest", f"{LEVELS} The loudest is the violin, on the right."),
         ("sounds_first", f"{BY_START} The first is the violin."),
-        ("sounds_last", f"{BY_START} The last is the bell."),
+        ("sounds_last", f"{FROM_THE_LAST} The last is the bell."),
         ("where_first", f"{BY_START} The first is the violin, on the right."),
+        (
+            "what_at",
+            "I see a cup in the middle, a dog on the left, a drum in the middle and two violins on the right. "
+            "On the left I see a dog.",
+        ),
+        (
+            "louder_side",
+            "The bell off screen is soft, the dog on the left is fairly loud and the violin on the right is loud, "
+            "so the dog is softer.",
+        ),
     ],
 )
-def test_lists_of_starts_and_levels_are_in_their_order(scenes: list[Scene], template: str, reasons: str) -> None:
-    assert _targets(scenes[0], template) == {reasons}
+def test_lists_begin_with_what_is_asked_or_go_by_the_alphabet(scenes: list[Scene], template: str, reasons: str) -> None:
+    assert reasons in (told := _targets(scenes[0], template))
+    assert len(told) <= 2, "of one place or the other"
 
 
 @pytest.mark.parametrize(
     ("template", "reasons"),
     [
         ("where", {"The dog is on the left.", "The cup is in the middle.", "The violin is on the right."}),
-        ("what_at", {"On the right I see two violins."}),
         ("left_of", {"The dog is on the left and the violin is on the right, so the dog is further left."}),
         ("louder", {"The dog is fairly loud and the bell is soft, so the dog is louder."}),
-        (
-            "louder_side",
-            {"The dog on the left is fairly loud and the violin on the right is loud, so the dog is softer."},
-        ),
         (
             "longer",
             {

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from crab_core.errors import ResourceError, UsageError
+from crab_core.world.bank import load_bank
+from crab_core.world.labels import label
 from crab_core.world.picture import render_frames
-from crab_core.world.scene import sample_scene
+from crab_core.world.questions import describe
+from crab_core.world.scene import fingerprint, sample_scene
 from crab_core.world.sound import render_sound
 from crab_core.world.synth import Film, synthesize
 
@@ -136,3 +139,13 @@ def test_a_film_has_bounds(values):
 def test_the_shipped_bank_is_the_default(tmp_path):
     (row,) = synthesize(tmp_path, 1, split="demo", film=FILM)
     assert row["generator"]
+
+
+def test_labels_of_the_shipped_clips_are_what_the_generator_says_of_them(repo):
+    bank = load_bank()
+    for line in (repo / "examples/clips/labels.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        scene = sample_scene(row["split"], row["index"], seed=row["seed"], bank=bank, seconds=row["seconds"])
+        told = describe(scene, label(scene))
+        assert {key: row[key] for key in told} == told
+        assert row["generator"] == fingerprint(bank)
