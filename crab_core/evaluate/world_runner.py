@@ -44,8 +44,9 @@ TOKENS: Mapping[str, int] = {"avqa": 96, "ave": 128, "avvp": 112}
 class WorldTest:
     """Which clips: a split, how many, how many questions each, and whose drawings and sounds.
 
-    `chosen` are the numbers of the clips in their split, which else are the first ones. `other_clip` also asks the model about wrong clips, which doubles the time that questions take. `direct` asks for
-    answers without reasons, in the wording that training has for them.
+    `chosen` are the numbers of the clips in their split, which else are the first ones. `other_clip` also asks the
+    model about wrong clips, which doubles the time that questions take. `direct` asks for answers without reasons, in
+    the wording that training has for them.
     """
 
     split: str = "test"

@@ -1,7 +1,7 @@
 """Question templates that need sound and sight together, and the temporal ones (audio-visual in MUSIC-AVQA).
 
 Reasoning lists what the question is about and says which of it is meant. Where a question names the things itself,
-it says at once of them what decides. What comes first, or last, is the first of its list.
+it says at once of them what decides. What comes first, or last, or is loudest, is the first of its list.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from crab_core.world.asking import (
     Ask,
     Draft,
     View,
+    by_loudness,
     by_start,
     counted,
     either,
@@ -110,7 +111,8 @@ def where_loudest(view: View, dice: Dice) -> Draft | None:
     """Where is the loudest thing?"""
     if not view.heard:
         return None
-    return place_of(extreme(view.heard, loud=True), "loudest", hear_levels(view.heard), noun(dice, view.heard_by))
+    levels = hear_levels(by_loudness(view.heard))
+    return place_of(extreme(view.heard, loud=True), "loudest", levels, noun(dice, view.heard_by))
 
 
 def where_first(view: View, dice: Dice) -> Draft | None:
@@ -125,8 +127,9 @@ def louder_side(view: View, dice: Dice) -> Draft | None:
     if not pair or "several" in columns:
         return None
     x, y, wanted = swapped(dice, pair, pair[0].level_db > pair[1].level_db)
-    said = f"{told([_level(fact) for fact in view.heard])[:-1]}, so the {x} is {'louder' if wanted else 'softer'}."
-    sides = {"at_side": at(view.heard_by[x].place), "at_other": at(view.heard_by[y].place)}
+    side, levels = view.heard_by[x].place, told([_level(fact) for fact in view.heard])
+    said = f"{levels[:-1]}, so the {side} is {'louder' if wanted else 'softer'}."
+    sides = {"at_side": at(side), "at_other": at(view.heard_by[y].place)}
     return Draft(yes_no(wanted), said, {**noun(dice, (x, y)), **sides})
 
 

@@ -1,7 +1,7 @@
 """Question templates about what is seen.
 
 Reasoning lists what the question is about and says which of it is meant. Where a question names the thing itself, it
-says at once what decides.
+says at once what decides; where it names a place, one thing after the other, up to the one that is there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from crab_core.world.asking import ALL_NAMES, Ask, Draft, View, by_start, counted, either, naming, noun, seen_of, yes_no
 from crab_core.world.dice import Dice
 from crab_core.world.labels import SeenFact
-from crab_core.world.narration import at, listed, see, see_places, see_starts, some, span
+from crab_core.world.narration import at, listed, see, see_starts, span
 from crab_core.world.spec import COLUMNS
 
 HEARD_ONLY_SHARE = 0.5  # of the unseen things asked for: things that are heard from off screen
@@ -61,7 +61,7 @@ def where(view: View, dice: Dice) -> Draft | None:
     if not facts:
         return None
     fact = dice.pick(facts)
-    return Draft(fact.place, f"The {fact.name} is {at(fact.place)}.", naming(fact.name))
+    return Draft(fact.place, _stands(fact), naming(fact.name))
 
 
 def what_at(view: View, dice: Dice) -> Draft | None:
@@ -71,9 +71,8 @@ def what_at(view: View, dice: Dice) -> Draft | None:
     if not alone or len(facts) < len(view.seen):
         return None
     fact = dice.pick(alone)
-    side = at(fact.place)
-    said = f"{see_places(view.seen)} {side[0].upper()}{side[1:]} I see {some(fact.name, fact.count)}."
-    return Draft(fact.name, said, {"at_side": side})
+    until = facts[: facts.index(fact) + 1]
+    return Draft(fact.name, " ".join(map(_stands, until)), {"at_side": at(fact.place)})
 
 
 def left_of(view: View, dice: Dice) -> Draft | None:
@@ -119,6 +118,10 @@ def _unseen(view: View, dice: Dice) -> list[str]:
 
 def _placed(view: View) -> list[SeenFact]:
     return [fact for fact in view.seen if fact.place in COLUMNS]
+
+
+def _stands(fact: SeenFact) -> str:
+    return f"The {fact.name} is {at(fact.place)}."
 
 
 def _column(fact: SeenFact) -> int:

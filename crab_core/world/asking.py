@@ -25,7 +25,7 @@ class View:
     """The facts of one scene: by the alphabet, and by name (a class comes once in a scene).
 
     One order for every list of names: what comes next in it then follows from the last name and from what is left, and
-    no name can come twice. Lists of starts begin with the one that is asked for.
+    no name can come twice. Lists of starts or levels begin with what is asked for.
     """
 
     seconds: int
@@ -114,6 +114,11 @@ def by_start(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(facts, key=lambda fact: (fact.start_s, fact.name))
 
 
+def by_loudness(facts: Iterable[HeardFact]) -> list[HeardFact]:
+    """The facts from the loudest to the softest."""
+    return sorted(facts, key=lambda fact: (-fact.level_db, fact.name))
+
+
 def extreme(facts: Sequence[HeardFact], *, loud: bool) -> HeardFact:
     """The loudest or the softest of them."""
     return (max if loud else min)(facts, key=lambda fact: fact.level_db)
@@ -123,8 +128,8 @@ def by_level(view: View, dice: Dice, *, loud: bool) -> Draft | None:
     """What is loudest or softest among at least two sounds."""
     if len(view.heard) < 2:
         return None
-    name = extreme(view.heard, loud=loud).name
-    said = f"{hear_levels(view.heard)} The {'loudest' if loud else 'softest'} is the {name}."
+    name, ranked = extreme(view.heard, loud=loud).name, by_loudness(view.heard)
+    said = f"{hear_levels(ranked if loud else reversed(ranked))} The {'loudest' if loud else 'softest'} is the {name}."
     return Draft(name, said, noun(dice, view.heard_by))
 
 

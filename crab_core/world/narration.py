@@ -1,6 +1,6 @@
 """Facts of a scene as short sentences: the reasoning before an answer, and the pieces of captions.
 
-Facts stand in the order in which they are given: the alphabet's (`asking.View`), or that of the times told.
+Facts stand in the order in which they are given: the alphabet's (`asking.View`), or that of the times or levels told.
 Times are whole seconds.
 """
 
@@ -87,11 +87,6 @@ def hear_starts(facts: Iterable[HeardFact]) -> str:
 def see_starts(facts: Iterable[SeenFact]) -> str:
     """`I see a bell from 0 and two dogs from 2.`"""
     return _sentence("I see", [f"{some(fact.name, fact.count)} from {fact.start_s}" for fact in facts])
-
-
-def see_places(facts: Iterable[SeenFact]) -> str:
-    """`I see a bell on the left and two dogs in the middle.`"""
-    return _sentence("I see", [f"{some(fact.name, fact.count)} {at(fact.place)}" for fact in facts])
 
 
 def hear_when(facts: Iterable[HeardFact]) -> str:

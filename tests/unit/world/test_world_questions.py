@@ -172,7 +172,8 @@ def test_reasons_end_with_what_is_meant(scenes: list[Scene], template: str, reas
     assert told == {meant: {answer} for meant, answer in reasons.items()}
 
 
-LEVELS = "The bell is soft, the dog is fairly loud and the violin is loud."
+FROM_THE_LOUDEST = "The violin is loud, the dog is fairly loud and the bell is soft."
+FROM_THE_SOFTEST = "The bell is soft, the dog is fairly loud and the violin is loud."
 BY_START = "I hear a violin from 0, a dog from 2 and a bell from 6."
 FROM_THE_LAST = "I hear a bell from 6, a dog from 2 and a violin from 0."
 
@@ -180,21 +181,24 @@ FROM_THE_LAST = "I hear a bell from 6, a dog from 2 and a violin from 0."
 @pytest.mark.parametrize(
     ("template", "reasons"),
     [
-        ("loudest", f"{LEVELS} The loudest is the violin."),
-        ("softest", f"{LEVELS} The softest is the bell."),
-        ("where_loudest", f"{LEVELS} The loudest is the violin, on the right."),
+        ("loudest", f"{FROM_THE_LOUDEST} The loudest is the violin."),
+        ("softest", f"{FROM_THE_SOFTEST} The softest is the bell."),
+        ("where_loudest", f"{FROM_THE_LOUDEST} The loudest is the violin, on the right."),
         ("sounds_first", f"{BY_START} The first is the violin."),
         ("sounds_last", f"{FROM_THE_LAST} The last is the bell."),
         ("where_first", f"{BY_START} The first is the violin, on the right."),
         (
             "what_at",
-            "I see a cup in the middle, a dog on the left, a drum in the middle and two violins on the right. "
-            "On the left I see a dog.",
+            "The cup is in the middle. The dog is on the left.",
+        ),
+        (
+            "what_at",
+            "The cup is in the middle. The dog is on the left. The drum is in the middle. The violin is on the right.",
         ),
         (
             "louder_side",
             "The bell off screen is soft, the dog on the left is fairly loud and the violin on the right is loud, "
-            "so the dog is softer.",
+            "so the left is softer.",
         ),
     ],
 )
