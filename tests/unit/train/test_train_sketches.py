@@ -106,7 +106,7 @@ def test_a_decoder_learns_to_draw_what_the_sketch_points_at(model: CrabModel) ->
     truth = torch.cat([block(8, 8, 16, 16), block(32, 32, 16, 16)])
     batch: dict[str, Any] = {"shots": torch.randn(1, 3, 112, 112), "shot": torch.tensor([0, 0]), "truth": truth}
     optimizer = torch.optim.AdamW([one for one in stage.parameters() if one.requires_grad], 3e-3)
-    for _ in range(110):
+    for _ in range(170):
         told = stage(**batch, rough=sketch(truth), totals=stage.counts(batch))
         optimizer.zero_grad()
         told["loss"].backward()
