@@ -16,7 +16,6 @@ from crab_core.world.asking import (
     by_start,
     counted,
     either,
-    extreme,
     heard_of,
     naming,
     noun,
@@ -111,8 +110,8 @@ def where_loudest(view: View, dice: Dice) -> Draft | None:
     """Where is the loudest thing?"""
     if not view.heard:
         return None
-    levels = hear_levels(by_loudness(view.heard))
-    return place_of(extreme(view.heard, loud=True), "loudest", levels, noun(dice, view.heard_by))
+    ranked = by_loudness(view.heard)
+    return place_of(ranked[0], "loudest", hear_levels(ranked), noun(dice, view.heard_by))
 
 
 def where_first(view: View, dice: Dice) -> Draft | None:

@@ -119,18 +119,13 @@ def by_loudness(facts: Iterable[HeardFact]) -> list[HeardFact]:
     return sorted(facts, key=lambda fact: (-fact.level_db, fact.name))
 
 
-def extreme(facts: Sequence[HeardFact], *, loud: bool) -> HeardFact:
-    """The loudest or the softest of them."""
-    return (max if loud else min)(facts, key=lambda fact: fact.level_db)
-
-
 def by_level(view: View, dice: Dice, *, loud: bool) -> Draft | None:
     """What is loudest or softest among at least two sounds."""
     if len(view.heard) < 2:
         return None
-    name, ranked = extreme(view.heard, loud=loud).name, by_loudness(view.heard)
-    said = f"{hear_levels(ranked if loud else reversed(ranked))} The {'loudest' if loud else 'softest'} is the {name}."
-    return Draft(name, said, noun(dice, view.heard_by))
+    ranked = by_loudness(view.heard)[:: 1 if loud else -1]
+    said = f"{hear_levels(ranked)} The {'loudest' if loud else 'softest'} is the {ranked[0].name}."
+    return Draft(ranked[0].name, said, noun(dice, view.heard_by))
 
 
 def heard_of(view: View, name: str) -> str:
